@@ -1,0 +1,89 @@
+"""From a row of the route table to a handler on the wire: guard, body, call, answer. The same steps for every route."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
+from tokenkeep.api.problems import NOT_MODIFIED, RequestRefused, problem_of
+from tokenkeep.api.requests import read_body, sender
+from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.domain.accounts import ADMIN_ROLE
+from tokenkeep.domain.errors import Refusal
+from tokenkeep.verifier import Refused
+
+_log = logging.getLogger(__name__)
+
+_JSON: Final = "application/json"
+
+
+def routes_of(endpoints: Sequence[Endpoint], services: Services) -> list[Route]:
+    """Return one route for each path of the table."""
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        methods = paths.setdefault(endpoint.path, {})
+        if endpoint.method in methods:
+            raise ValueError(f"{endpoint.method} {endpoint.path} is in the route table twice")
+        methods[endpoint.method] = endpoint
+    return [Route(path, _responder(methods, services), methods=list(methods)) for path, methods in paths.items()]
+
+
+def _responder(methods: Mapping[str, Endpoint], services: Services) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        endpoint = methods["GET" if request.method == "HEAD" else request.method]
+        try:
+            return _response(await endpoint.handler(await _admit(endpoint, services, request)))
+        except Exception as error:  # noqa: BLE001  (the last resort: nothing of an error may reach the client)
+            _tell(endpoint, error)
+            return problem_of(error)
+
+    return respond
+
+
+async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Call[Any]:
+    token: AccessToken | None = None
+    cookie: str | None = None
+    origins = request.headers.getlist("origin")
+    match endpoint.guard:
+        case Guard.COOKIE:
+            services.cookies.check_origin(origins, request.headers.get("sec-fetch-site"))
+            cookie = services.cookies.read(request.headers.getlist("cookie"))
+        case Guard.BEARER | Guard.ADMIN:
+            token = services.verifier.authenticate(request.headers.getlist("authorization"))
+            if endpoint.guard is Guard.ADMIN:
+                services.verifier.require_role(token, ADMIN_ROLE)
+        case Guard.PUBLIC:
+            pass
+    body = None
+    if endpoint.body is not None:
+        body = await read_body(request, endpoint.body, required=endpoint.body_required)
+    return Call(
+        services=services,
+        client=sender(request),
+        body=body,
+        token=token,
+        cookie=cookie,
+        from_browser=bool(origins),
+        if_none_match=request.headers.get("if-none-match"),
+    )
+
+
+def _response(answer: Answer) -> Response:
+    headers = {"Cache-Control": "no-store", **answer.headers}
+    if answer.not_modified:
+        return Response(status_code=NOT_MODIFIED, headers=headers)
+    return Response(answer.encoded(), media_type=_JSON, headers=headers)
+
+
+def _tell(endpoint: Endpoint, error: Exception) -> None:
+    """Log why a request was refused; the client is told less."""
+    if isinstance(error, Refusal | Refused | RequestRefused):
+        _log.info("%s %s refused: %s: %s", endpoint.method, endpoint.path, error.code, error)
+    else:
+        _log.error("%s %s failed", endpoint.method, endpoint.path, exc_info=error)

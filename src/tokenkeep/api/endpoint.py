@@ -1,0 +1,100 @@
+"""What a row of the route table is made of, what its handler is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from tokenkeep.api.cookies import CookiePolicy
+from tokenkeep.api.schemas import RequestBody, ResponseBody
+from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.domain.sessions import Client
+from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.login import Login
+from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.overview import ViewOverview
+from tokenkeep.flows.ports import Storage
+from tokenkeep.flows.refresh import Refresh
+from tokenkeep.verifier import TokenVerifier
+
+B = TypeVar("B", bound=RequestBody)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers may call."""
+
+    login: Login
+    refresh: Refresh
+    logout: Logout
+    overview: ViewOverview
+    key_ring: KeyRing
+    verifier: TokenVerifier
+    storage: Storage
+    cookies: CookiePolicy
+    ready: Callable[[], bool]
+
+
+class Guard(Enum):
+    """Who may call a route. Every row names one; there is no default."""
+
+    PUBLIC = "public"
+    COOKIE = "cookie"
+    BEARER = "bearer"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B]):
+    """A request that has passed its guard."""
+
+    services: Services
+    client: Client
+    body: B | None = None
+    token: AccessToken | None = None
+    cookie: str | None = None
+    from_browser: bool = False
+    if_none_match: str | None = None
+
+    def bearer(self) -> AccessToken:
+        """Return the verified access token of a route that is guarded by one."""
+        return cast("AccessToken", self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success: a body, or text already encoded, with its headers."""
+
+    body: ResponseBody | bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    not_modified: bool = False
+
+    def encoded(self) -> bytes:
+        """Return the body as it is sent."""
+        return self.body if isinstance(self.body, bytes) else msgspec.json.encode(self.body)
+
+
+Handler = Callable[[Call[Any]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the route table.
+
+    Attributes:
+        refusals: the codes that this route answers besides those that any route may.
+    """
+
+    method: str
+    path: str
+    guard: Guard
+    handler: Handler
+    answer: type[ResponseBody]
+    summary: str
+    body: type[RequestBody] | None = None
+    body_required: bool = False
+    refusals: tuple[str, ...] = ()

@@ -1,0 +1,30 @@
+"""Handlers for operators: overview and health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.schemas import Health, OverviewResponse, SigningKeyState
+from tokenkeep.domain.errors import Unavailable
+from tokenkeep.domain.identifiers import AccountId
+
+
+async def admin(call: Call[Any]) -> Answer:
+    """Show an administrator how many accounts and sessions there are, and the signing keys."""
+    overview = await call.services.overview.view(AccountId(call.bearer().subject))
+    keys = [SigningKeyState(key.id, key.key.alg, key.state) for key in overview.signing_keys]
+    return Answer(OverviewResponse(overview.accounts, overview.live_sessions, keys))
+
+
+async def livez(call: Call[Any]) -> Answer:
+    """Tell that the process runs."""
+    return Answer(Health("ok"))
+
+
+async def readyz(call: Call[Any]) -> Answer:
+    """Tell whether requests can be served now: the database answers and revocations are known."""
+    await call.services.storage.revision()
+    if not call.services.ready():
+        raise Unavailable("the revocation set is stale")
+    return Answer(Health("ok"))

@@ -1,0 +1,126 @@
+"""Where an error becomes a status and a problem document (RFC 9457). The only place with status numbers.
+
+A client is told `code` (stable) and `error` (a sentence); what was wrong in detail goes to the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tokenkeep.api.schemas import Problem
+from tokenkeep.domain.errors import InvalidField, Refusal, Unavailable
+from tokenkeep.verifier.challenge import Refused
+
+MEDIA_TYPE: Final = "application/problem+json"
+NOT_MODIFIED: Final = 304
+"""The status of an answer that the client already has."""
+
+
+class RequestRefused(Exception):
+    """A request was refused before any flow saw it.
+
+    `code` is one of this module's table; `sentence` replaces the usual one; `field` names what was wrong.
+    """
+
+    def __init__(self, code: str, sentence: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(sentence or code)
+        self.code = code
+        self.sentence = sentence
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    status: int
+    sentence: str
+
+
+_KINDS: Final = MappingProxyType(
+    {
+        "malformed_request": _Kind(400, "Malformed request"),
+        "invalid_credentials": _Kind(401, "Invalid credentials"),
+        "no_valid_refresh_token": _Kind(401, "No valid refresh token"),
+        "invalid_refresh_token": _Kind(401, "Invalid refresh token"),
+        "missing_token": _Kind(401, "Missing token"),
+        "invalid_token": _Kind(401, "Invalid token"),
+        "forbidden": _Kind(403, "Forbidden"),
+        "cross_site": _Kind(403, "Cross-site request refused"),
+        "not_found": _Kind(404, "Not found"),
+        "method_not_allowed": _Kind(405, "Method not allowed"),
+        "name_taken": _Kind(409, "Name already taken"),
+        "request_timeout": _Kind(408, "The request body came too slowly"),
+        "body_too_large": _Kind(413, "The request body is too large"),
+        "unsupported_media_type": _Kind(415, "The request body must be application/json"),
+        "invalid_field": _Kind(422, "Invalid field"),
+        "headers_too_large": _Kind(431, "The request headers are too large"),
+        "internal_error": _Kind(500, "Internal error"),
+        "unavailable": _Kind(503, "Temporarily unavailable"),
+        "storage_unavailable": _Kind(503, "Temporarily unavailable"),
+        "busy": _Kind(503, "Too many logins at once, try again shortly"),
+    }
+)
+
+CODES: Final = tuple(_KINDS)
+"""Every code that a problem document can carry."""
+
+
+def status_of(code: str) -> int:
+    """Return the status of a code."""
+    return _KINDS[code].status
+
+
+def problem(
+    code: str,
+    *,
+    sentence: str | None = None,
+    reason: str | None = None,
+    field: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return the response of a code."""
+    kind = _KINDS[code]
+    document = Problem(
+        type="about:blank",
+        title=HTTPStatus(kind.status).phrase,
+        status=kind.status,
+        code=code,
+        error=sentence or kind.sentence,
+        reason=reason,
+        field=field,
+    )
+    return Response(
+        msgspec.json.encode(document),
+        status_code=kind.status,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def problem_of(error: Exception) -> Response:
+    """Return the response of an error; one that nobody expected says nothing about itself."""
+    match error:
+        case Refused():
+            return problem(error.code, sentence=error.sentence, reason=error.reason, headers=error.headers())
+        case InvalidField():
+            return problem(error.code, sentence=error.sentence, field=error.field)
+        case Unavailable():
+            return problem(error.code, headers={"Retry-After": str(error.retry_after)})
+        case Refusal():
+            return problem(error.code, sentence=error.sentence)
+        case RequestRefused():
+            return problem(error.code, sentence=error.sentence, field=error.field)
+        case HTTPException(status_code=405):
+            return problem("method_not_allowed", headers=dict(error.headers or {}))
+        case HTTPException(status_code=404):
+            return problem("not_found")
+        case HTTPException():
+            return problem("malformed_request")
+        case _:
+            return problem("internal_error")

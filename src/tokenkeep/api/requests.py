@@ -1,0 +1,88 @@
+"""What a request says, read strictly: its body, its headers, who sent it. Bounded in size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from tokenkeep.api.problems import RequestRefused
+from tokenkeep.api.schemas import RequestBody
+from tokenkeep.domain.sessions import Client
+from tokenkeep.jose.encoding import decode_object
+from tokenkeep.jose.errors import TokenError
+
+B = TypeVar("B", bound=RequestBody)
+
+LARGEST_BODY: Final = 16 * 1024
+"""Bytes of the largest request body."""
+BODY_TIMEOUT: Final = 10.0
+"""Seconds in which a body must have arrived."""
+LONGEST_USER_AGENT: Final = 256
+"""Characters of a user agent that are kept."""
+
+_JSON: Final = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
+_AT_FIELD: Final = re.compile(r" - at `\$\.(\w{1,64})")
+_NAMED_FIELD: Final = re.compile(r"field `(\w{1,64})`")
+
+
+async def read_body(request: Request, schema: type[B], *, required: bool) -> B | None:
+    """Return the body as the schema has it; None for an empty body that may be empty.
+
+    Raises:
+        RequestRefused: too large, too slow, no JSON object, or not what the schema says.
+    """
+    data = await _receive(request)
+    if not data and not required:
+        return None
+    if not _JSON.fullmatch(request.headers.get("content-type", "")):
+        raise RequestRefused("unsupported_media_type")
+    try:
+        members = decode_object(data)
+    except TokenError:
+        raise RequestRefused("malformed_request", "The request body must be one well-formed JSON object") from None
+    try:
+        return msgspec.convert(members, schema)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+
+
+def sender(request: Request) -> Client:
+    """Return what the request says of its sender."""
+    address = request.client.host if request.client else ""
+    user_agent = request.headers.get("user-agent", "")
+    printable = "".join(character if character.isprintable() else "?" for character in user_agent)
+    return Client(printable[:LONGEST_USER_AGENT], address)
+
+
+async def _receive(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or len(declared) > 18 or int(declared) > LARGEST_BODY:
+        raise RequestRefused("body_too_large")
+    received = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > LARGEST_BODY:
+                    raise RequestRefused("body_too_large")
+    except TimeoutError:
+        raise RequestRefused("request_timeout") from None
+    except ClientDisconnect:
+        raise RequestRefused("malformed_request", "The request ended early") from None
+    return bytes(received)
+
+
+def _invalid(complaint: str) -> RequestRefused:
+    """Return the refusal of a body that does not fit its schema; names come from the schema, or look like one."""
+    unknown = "unknown field" in complaint
+    match = (_NAMED_FIELD if "field `" in complaint else _AT_FIELD).search(complaint)
+    field = match[1] if match else None
+    if unknown:
+        return RequestRefused("invalid_field", "Unknown field", field=field)
+    if "missing required field" in complaint:
+        return RequestRefused("invalid_field", "Required field missing", field=field)
+    return RequestRefused("invalid_field", "The field has the wrong type or value", field=field)

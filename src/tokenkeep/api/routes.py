@@ -1,0 +1,77 @@
+"""The route table: path, method, guard, handler, schemas. The application and its OpenAPI description derive from it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokenkeep.api import keys, operations, sessions
+from tokenkeep.api.endpoint import Endpoint, Guard
+from tokenkeep.api.schemas import (
+    Done,
+    Health,
+    JwkSet,
+    LoginRequest,
+    LogoutRequest,
+    Me,
+    OverviewResponse,
+    RefreshRequest,
+    TokenResponse,
+)
+
+_TOKEN_REFUSALS: Final = ("missing_token", "invalid_token", "unavailable")
+
+ROUTES: Final = (
+    Endpoint(
+        "POST",
+        "/login",
+        Guard.COOKIE,
+        sessions.login,
+        TokenResponse,
+        "Log in with a name and password.",
+        body=LoginRequest,
+        body_required=True,
+        refusals=("invalid_credentials", "busy"),
+    ),
+    Endpoint(
+        "POST",
+        "/refresh",
+        Guard.COOKIE,
+        sessions.refresh,
+        TokenResponse,
+        "Exchange the refresh token for the next pair.",
+        body=RefreshRequest,
+        refusals=("no_valid_refresh_token", "invalid_refresh_token"),
+    ),
+    Endpoint(
+        "POST",
+        "/logout",
+        Guard.COOKIE,
+        sessions.logout,
+        Done,
+        "End the session of the refresh token, and its access tokens.",
+        body=LogoutRequest,
+    ),
+    Endpoint("GET", "/me", Guard.BEARER, sessions.me, Me, "Tell who the bearer is.", refusals=_TOKEN_REFUSALS),
+    Endpoint(
+        "GET",
+        "/admin",
+        Guard.ADMIN,
+        operations.admin,
+        OverviewResponse,
+        "Show administrators the state of the system.",
+        refusals=(*_TOKEN_REFUSALS, "forbidden"),
+    ),
+    Endpoint(
+        "GET", "/.well-known/jwks.json", Guard.PUBLIC, keys.jwks, JwkSet, "Publish the keys that verify access tokens."
+    ),
+    Endpoint("GET", "/livez", Guard.PUBLIC, operations.livez, Health, "Tell that the process runs."),
+    Endpoint(
+        "GET",
+        "/readyz",
+        Guard.PUBLIC,
+        operations.readyz,
+        Health,
+        "Tell whether requests can be served.",
+        refusals=("unavailable",),
+    ),
+)

@@ -1,0 +1,78 @@
+"""Handlers of the session routes: log in, refresh, log out, who am I."""
+
+from __future__ import annotations
+
+from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.problems import RequestRefused
+from tokenkeep.api.schemas import Done, LoginRequest, LogoutRequest, Me, RefreshRequest, TokenResponse
+from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
+from tokenkeep.domain.sessions import Delivery, RefreshToken
+from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.login import Credentials
+
+
+async def login(call: Call[LoginRequest]) -> Answer:
+    """Open a session and hand out its first pair of tokens."""
+    body = call.body
+    if body is None:
+        raise RequestRefused("malformed_request")
+    delivery = Delivery(body.delivery)
+    if delivery is Delivery.BODY and call.from_browser:
+        raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")
+    pair = await call.services.login.login(
+        Credentials(body.name, body.password),
+        call.client,
+        delivery=delivery,
+        audience=body.audience,
+        replaces=_replaced(call.cookie),
+    )
+    return _hand_over(call, pair, delivery)
+
+
+async def refresh(call: Call[RefreshRequest]) -> Answer:
+    """Exchange a refresh token for the next pair."""
+    sent = call.body.refresh_token if call.body else None
+    if sent is not None and call.cookie is not None:
+        raise InvalidRefreshToken("cookie and body at once")
+    if sent is not None and call.from_browser:
+        raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")
+    presented = sent if sent is not None else call.cookie
+    if presented is None:
+        raise NoValidRefreshToken("absent")
+    delivery = Delivery.COOKIE if sent is None else Delivery.BODY
+    audience = call.body.audience if call.body else None
+    pair = await call.services.refresh.refresh(presented, call.client, delivery=delivery, audience=audience)
+    return _hand_over(call, pair, delivery)
+
+
+async def logout(call: Call[LogoutRequest]) -> Answer:
+    """End the session of the refresh token sent; without one, or with an unknown one, the answer is the same."""
+    sent = call.body.refresh_token if call.body else None
+    for presented in (call.cookie, sent):
+        if presented is not None:
+            await call.services.logout.logout(presented, call.client)
+    return Answer(Done(ok=True), {"Set-Cookie": call.services.cookies.clear()})
+
+
+async def me(call: Call[LogoutRequest]) -> Answer:
+    """Tell who the bearer is, from the access token alone."""
+    token = call.bearer()
+    return Answer(Me(id=token.subject, name=token.name or "", role=token.role or ""))
+
+
+def _hand_over(call: Call[LoginRequest] | Call[RefreshRequest], pair: TokenPair, delivery: Delivery) -> Answer:
+    in_body = pair.refresh_token if delivery is Delivery.BODY else None
+    body = TokenResponse(pair.access_token, "Bearer", pair.expires_in, in_body)
+    if delivery is Delivery.BODY:
+        return Answer(body)
+    cookie = call.services.cookies.set(pair.refresh_token, pair.refresh_expires_in)
+    return Answer(body, {"Set-Cookie": cookie})
+
+
+def _replaced(cookie: str | None) -> RefreshToken | None:
+    if cookie is None:
+        return None
+    try:
+        return RefreshToken.parse(cookie)
+    except InvalidRefreshToken:
+        return None

@@ -1,0 +1,49 @@
+"""The command `tokenkeep`: its subcommands, and how a mistake ends: one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from tokenkeep.cli.database import migrate
+from tokenkeep.cli.openapi import openapi
+from tokenkeep.cli.secret import secret
+from tokenkeep.cli.serve import serve
+from tokenkeep.cli.settings import settings
+from tokenkeep.cli.token import token
+from tokenkeep.cli.users import users
+from tokenkeep.domain.errors import Refusal
+from tokenkeep.flows.ports import SecretMismatch
+from tokenkeep.jose.errors import TokenError
+from tokenkeep.settings import SettingsError
+from tokenkeep.storage.data_directory import DataDirectoryError
+from tokenkeep.storage.sql.migrate import SchemaMismatch
+
+REFUSED: Final = 1
+"""Exit code when something was refused or could not be done."""
+
+_EXPECTED: Final = (Refusal, SecretMismatch, TokenError, SettingsError, DataDirectoryError, SchemaMismatch)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tokenkeep")
+def commands() -> None:
+    """Tokenkeep: a complete JWT authentication system.
+
+    Start with `tokenkeep serve`, then add someone with `tokenkeep users add NAME`.
+    """
+
+
+for _command in (serve, users, token, secret, settings, migrate, openapi):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; exits with 0 when done, 1 when refused, 2 when called wrongly."""
+    try:
+        commands(prog_name="tokenkeep")
+    except _EXPECTED as error:
+        click.echo(f"tokenkeep: {error}", err=True)
+        sys.exit(REFUSED)

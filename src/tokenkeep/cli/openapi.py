@@ -1,0 +1,19 @@
+"""`tokenkeep openapi`: the description of the HTTP interface."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tokenkeep.cli.configured import config_option, read_settings
+from tokenkeep.server import describe_api
+
+
+@click.command()
+@config_option
+def openapi(config: Path | None, **flags: Any) -> None:
+    """Print the OpenAPI document of the server with these settings."""
+    click.echo(json.dumps(describe_api(read_settings(config, flags).settings), indent=2))

@@ -1,0 +1,93 @@
+"""`tokenkeep serve`: check everything, then run the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+from starlette.types import ASGIApp
+
+from tokenkeep.cli.configured import setting_options
+from tokenkeep.observability import set_up_logging
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Settings, SettingsError, load
+
+DRAIN: Final = 10
+"""Seconds that requests under way get to finish after SIGTERM."""
+
+
+@click.command()
+@setting_options()
+def serve(config: Path | None, **flags: Any) -> None:
+    """Serve logins, refreshes, logouts and the key set.
+
+    The first start makes the data directory with the database and the server secret, and the signing keys.
+    """
+    settings = load(config=config, environ=os.environ, flags=flags).settings
+    set_up_logging()
+    asyncio.run(_check(settings))
+    _check_port(settings)
+    click.echo(_next_steps(settings))
+    sys.stdout.flush()
+    Server(
+        target="tokenkeep",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=1,
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN,
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_dictconfig={"version": 1, "disable_existing_loggers": False},
+    ).serve(target_loader=partial(_load, config, flags), wrap_loader=False)
+
+
+def _load(config: Path | None, flags: dict[str, Any]) -> ASGIApp:
+    """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
+    set_up_logging()
+    return AuthServer(load(config=config, environ=os.environ, flags=flags).settings).app
+
+
+async def _check(settings: Settings) -> None:
+    """Open and close the server once, so that what is wrong is said here and not by a worker that dies."""
+    async with AuthServer(settings):
+        logging.getLogger(__name__).debug("the server opens")
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another with --port, "
+                "and set the issuer to match"
+            ) from None
+
+
+def _next_steps(settings: Settings) -> str:
+    data = "" if settings.database_url else f"Data directory: {settings.data_dir.absolute()}\n"
+    where = "" if settings.data_dir == Settings().data_dir else f" --data-dir {settings.data_dir}"
+    return (
+        f"Tokenkeep serves {settings.issuer} (listening on {settings.host}:{settings.port})\n"
+        f"{data}"
+        "\n"
+        "Add someone:\n"
+        f"  {Path(sys.argv[0])} users add Ada --role admin{where}\n"
+        "Log in:\n"
+        f"  curl -s -c jar.txt -X POST {settings.issuer}/login -H 'Content-Type: application/json' \\\n"
+        '       -d \'{"name":"Ada","password":"…"}\'\n'
+    )

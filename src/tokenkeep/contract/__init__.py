@@ -1,0 +1,1 @@
+"""What the server that issues and the services that verify agree on: the access token and the revocation feed."""

@@ -1,0 +1,130 @@
+"""Accounts: who may log in, how names are compared, what a password must be.
+
+Not here: hashing (`passwords`), and what ends when an account changes (`domain.revocations`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Final
+
+from tokenkeep.domain.errors import InvalidField
+from tokenkeep.domain.identifiers import AccountId
+
+DEFAULT_ROLE: Final = "user"
+ADMIN_ROLE: Final = "admin"
+LONGEST_NAME: Final = 128
+"""Characters of the longest account name."""
+LONGEST_PASSWORD: Final = 1024
+"""Characters of the longest password; more is refused before any hashing."""
+
+_ROLE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Someone who may log in. Instants are milliseconds since the epoch, UTC.
+
+    `token_version` grows whenever every access token issued so far must end.
+    """
+
+    id: AccountId
+    name: str
+    name_key: str
+    role: str
+    token_version: int
+    created_at: int
+    password_hash: str | None = field(default=None, repr=False)
+    disabled_at: int | None = None
+    last_login_at: int | None = None
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the account may neither log in nor keep a session."""
+        return self.disabled_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountName:
+    """A name as its owner writes it, and the key under which it is unique."""
+
+    display: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """How long a new password must be, in characters. There are no composition rules."""
+
+    min_length: int = 15
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.min_length <= 64:
+            raise ValueError("the least password length must be between 8 and 64 characters")
+
+
+def parse_name(text: str) -> AccountName:
+    """Return the name in its two forms: Unicode-normalised for display, case-folded for comparison.
+
+    Raises:
+        InvalidField: the name is empty, too long, padded, or holds characters that cannot be seen.
+    """
+    display = unicodedata.normalize("NFC", text)
+    if not display or display != display.strip():
+        raise InvalidField("name", "The name must not be empty or begin or end with white space")
+    if len(display) > LONGEST_NAME:
+        raise InvalidField("name", f"The name must have at most {LONGEST_NAME} characters")
+    key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", display).casefold())
+    if not _visible(display) or not _visible(key):
+        raise InvalidField("name", "The name must not contain control or invisible characters")
+    return AccountName(display, key)
+
+
+def parse_role(text: str) -> str:
+    """Return the role if it is a word of lower-case letters, digits, `_` and `-`.
+
+    Raises:
+        InvalidField: it is not.
+    """
+    if not _ROLE.fullmatch(text):
+        raise InvalidField(
+            "role", "The role must be 1 to 32 lower-case letters, digits, _ or -, beginning with a letter"
+        )
+    return text
+
+
+def normalise_password(text: str) -> str:
+    """Return the password in Unicode form NFC, so that two keyboards that type the same text agree.
+
+    Nothing else is changed: no trimming, no truncation, no case folding. Every password passes here, when it
+    is set and when it is checked.
+
+    Raises:
+        InvalidField: it is longer than any password may be, or is not well-formed text.
+    """
+    if len(text) > LONGEST_PASSWORD:
+        raise InvalidField("password", f"The password must have at most {LONGEST_PASSWORD} characters")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidField("password", "The password is not well-formed text")
+    return unicodedata.normalize("NFC", text)
+
+
+def check_new_password(text: str, name: AccountName, policy: PasswordPolicy) -> str:
+    """Return the normalised password if it may be set for the account named.
+
+    Raises:
+        InvalidField: it is too short or too long, or it is the name over again.
+    """
+    password = normalise_password(text)
+    if len(password) < policy.min_length:
+        raise InvalidField("password", f"The password must have at least {policy.min_length} characters")
+    if password.casefold().replace(name.key, "").strip() == "":
+        raise InvalidField("password", "The password must not be made of the name")
+    return password
+
+
+def _visible(text: str) -> bool:
+    return all(unicodedata.category(character) not in _REFUSED_CATEGORIES for character in text)

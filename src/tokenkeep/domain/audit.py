@@ -1,0 +1,50 @@
+"""The closed list of events worth remembering, and what is remembered of each. Never a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+OPERATOR: Final = "operator"
+"""The actor of what is done by a command on the host."""
+SYSTEM: Final = "system"
+"""The actor of what the server does by itself."""
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    ACCOUNT_CREATED = "account_created"
+    ACCOUNT_DISABLED = "account_disabled"
+    ACCOUNT_ENABLED = "account_enabled"
+    ROLE_CHANGED = "role_changed"
+    PASSWORD_SET = "password_set"  # noqa: S105  (an event)
+    SESSION_STARTED = "session_started"
+    SESSION_ENDED = "session_ended"
+    REFRESH_REUSED = "refresh_reused"
+    REFRESH_ROLLED_BACK = "refresh_rolled_back"
+    SIGNING_KEY_CREATED = "signing_key_created"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, to be stored with the change it tells of.
+
+    Attributes:
+        kind: what happened.
+        at: when, in milliseconds since the epoch, UTC.
+        actor: who did it: an account id, `operator` or `system`.
+        account_id, session_id: what it concerns.
+        address, user_agent: where it came from, as far as known.
+        detail: one more word, such as a role or a key id; never a secret.
+    """
+
+    kind: EventKind
+    at: int
+    actor: str
+    account_id: str | None = None
+    session_id: str | None = None
+    address: str = ""
+    user_agent: str = ""
+    detail: str = ""

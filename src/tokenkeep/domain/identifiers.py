@@ -1,0 +1,34 @@
+"""Account and session ids: 16 random bytes, written as 22 characters of base64url. Ids are never reused."""
+
+from __future__ import annotations
+
+from typing import Final, NewType
+
+from tokenkeep.jose.encoding import decode_base64url, encode_base64url
+
+AccountId = NewType("AccountId", str)
+SessionId = NewType("SessionId", str)
+
+ID_SIZE: Final = 16
+"""Bytes of an id."""
+
+
+def account_id(raw: bytes) -> AccountId:
+    """Return the text of an account id made of 16 random bytes."""
+    return AccountId(_text(raw))
+
+
+def session_id(raw: bytes) -> SessionId:
+    """Return the text of a session id made of 16 random bytes."""
+    return SessionId(_text(raw))
+
+
+def raw_id(text: AccountId | SessionId) -> bytes:
+    """Return the 16 bytes that an id's text stands for."""
+    return decode_base64url(text)
+
+
+def _text(raw: bytes) -> str:
+    if len(raw) != ID_SIZE:
+        raise ValueError(f"an id is {ID_SIZE} bytes, not {len(raw)}")
+    return encode_base64url(raw)

@@ -1,0 +1,1 @@
+"""What the system does: one use case a file. Each loads, asks `domain`, stores, and returns."""

@@ -1,0 +1,118 @@
+"""The pair of tokens that login and refresh both hand out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from tokenkeep.contract import access_token
+from tokenkeep.contract.access_token import RESERVED_CLAIMS, TOKEN_TYPE, AccessToken
+from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.errors import InvalidField
+from tokenkeep.domain.secrets import Purpose, SecretRing
+from tokenkeep.domain.sessions import Session, refresh_token_text
+from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.jose import jwt
+
+ClaimsHook = Callable[[Account], Mapping[str, Any]]
+"""What an embedding application adds to access tokens; reserved names are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """What access tokens say. `audiences` begins with the default one; `access_life` is in seconds."""
+
+    issuer: str
+    client_id: str
+    audiences: tuple[str, ...]
+    access_life: int
+
+    def audience(self, asked: str | None) -> str:
+        """Return the audience to issue for.
+
+        Raises:
+            InvalidField: the one asked for is not served here.
+        """
+        if asked is None:
+            return self.audiences[0]
+        if asked not in self.audiences:
+            raise InvalidField("audience", "This audience is not served here")
+        return asked
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """An access token and the refresh token to get the next one with. Lives are in seconds from now."""
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    refresh_token: str = field(repr=False)
+    refresh_expires_in: int
+
+
+class TokenIssuer:
+    """Signs access tokens and writes refresh tokens for a session that has just been stored."""
+
+    def __init__(self, keys: KeyRing, secrets: SecretRing, policy: TokenPolicy, hook: ClaimsHook | None = None) -> None:
+        self._keys = keys
+        self._secrets = secrets
+        self.policy = policy
+        self._hook = hook
+
+    def issue(self, session: Session, account: Account, audience: str, now: int) -> TokenPair:
+        """Return the pair for the session's current generation.
+
+        The access token never outlives the session.
+
+        Args:
+            now: the instant of the transaction that stored the session, in milliseconds.
+
+        Raises:
+            ValueError: the claims hook returned a reserved claim.
+        """
+        issued_at = now // 1000
+        life = min(self.policy.access_life, session.expires_at // 1000 - issued_at)
+        token = AccessToken(
+            issuer=self.policy.issuer,
+            subject=account.id,
+            audience=(audience,),
+            issued_at=issued_at,
+            expires_at=issued_at + life,
+            token_id="",
+            client_id=self.policy.client_id,
+            session_id=session.id,
+            version=account.token_version,
+            authenticated_at=session.created_at // 1000,
+            methods=session.methods,
+            name=account.name,
+            role=account.role,
+            claims=self._extra_claims(account),
+        )
+        text = jwt.issue(
+            access_token.to_claims(token),
+            self._keys.signer(),
+            issuer=token.issuer,
+            subject=token.subject,
+            audience=audience,
+            lifetime=timedelta(seconds=life),
+            token_type=TOKEN_TYPE,
+            now=issued_at,
+        )
+        refresh_secret = self._secrets.key(session.secret_version, Purpose.REFRESH)
+        return TokenPair(
+            access_token=text,
+            expires_in=life,
+            refresh_token=refresh_token_text(session, refresh_secret),
+            refresh_expires_in=(min(session.idle_expires_at, session.expires_at) - now) // 1000,
+        )
+
+    def _extra_claims(self, account: Account) -> Mapping[str, Any]:
+        if self._hook is None:
+            return {}
+        extra = self._hook(account)
+        reserved = RESERVED_CLAIMS & extra.keys()
+        if reserved:
+            raise ValueError(f"the claims hook may not set {', '.join(sorted(reserved))}")
+        return extra

@@ -1,0 +1,55 @@
+"""Log out: end the session that a refresh token belongs to, and its access tokens with it."""
+
+from __future__ import annotations
+
+from tokenkeep.domain import revocations
+from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.errors import InvalidRefreshToken
+from tokenkeep.domain.revocations import Revocation
+from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.sessions import Client, EndReason, RefreshToken
+from tokenkeep.flows.ports import Storage, Transaction
+from tokenkeep.flows.refresh import find_authentic
+from tokenkeep.flows.revoke import Revoker
+
+
+class Logout:
+    """Ends sessions at their owner's wish."""
+
+    def __init__(self, storage: Storage, revoker: Revoker, secret_ring: SecretRing) -> None:
+        self._storage = storage
+        self._revoker = revoker
+        self._secrets = secret_ring
+
+    async def logout(self, presented: str, client: Client) -> bool:
+        """End the session of any rightly tagged token, whatever its generation; tells whether one ended.
+
+        Raises:
+            StorageUnavailable: the end could not be made durable; the session may still live.
+        """
+        try:
+            token = RefreshToken.parse(presented)
+        except InvalidRefreshToken:
+            return False
+        revocation = await self._storage.transact(self._end_session, token, client)
+        self._revoker.apply(revocation)
+        return revocation is not None
+
+    async def _end_session(self, tx: Transaction, token: RefreshToken, client: Client) -> Revocation | None:
+        found = await find_authentic(tx, token, self._secrets)
+        if found is None or not await tx.sessions.end(token.session_id, EndReason.LOGOUT, now=tx.now):
+            return None
+        session, account = found
+        event = Event(
+            EventKind.SESSION_ENDED,
+            tx.now,
+            account.id,
+            account_id=account.id,
+            session_id=session.id,
+            address=client.address,
+            user_agent=client.user_agent,
+            detail=EndReason.LOGOUT,
+        )
+        await tx.audit.record(event)
+        revocation = revocations.of_session(session.id, at=tx.now, reason=EndReason.LOGOUT, actor=account.id)
+        return await self._revoker.append(tx, revocation)

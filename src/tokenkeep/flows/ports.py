@@ -1,0 +1,209 @@
+"""What flows need from outside: a clock, storage with its stores, and a password hasher. Protocols only.
+
+`storage` and `passwords` implement them. A store method is one atomic operation and is named by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, TypeVarTuple
+
+from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.audit import Event
+from tokenkeep.domain.identifiers import AccountId, SessionId
+from tokenkeep.domain.revocations import Revocation
+from tokenkeep.domain.sessions import EndReason, Session
+from tokenkeep.domain.signing_keys import SigningKey
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+class Clock(Protocol):
+    """The two clocks of a process."""
+
+    def now(self) -> int:
+        """Return the wall clock in milliseconds since the epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps."""
+
+
+class PasswordHasher(Protocol):
+    """Hashes passwords and checks them, off the event loop and a bounded number at a time."""
+
+    async def hash(self, password: str) -> str:
+        """Return the hash to be stored.
+
+        Raises:
+            HashingBusy: too many are waiting.
+        """
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Tell whether the password has the stored hash; without one, do the same work and answer no.
+
+        Raises:
+            HashingBusy: too many are waiting.
+        """
+
+    def outdated(self, stored: str) -> bool:
+        """Tell whether a hash was made with other parameters than new ones are."""
+
+
+class AccountReader(Protocol):
+    """Finds accounts."""
+
+    async def find(self, account_id: AccountId) -> Account | None:
+        """Return the account with that id."""
+
+    async def find_by_name(self, name_key: str) -> Account | None:
+        """Return the account whose name has that key."""
+
+    async def page(self, after: str, limit: int) -> list[Account]:
+        """Return accounts in the order of their name keys, from the first one after `after`."""
+
+    async def count(self) -> int:
+        """Return how many accounts there are."""
+
+
+class AccountStore(AccountReader, Protocol):
+    """Finds and changes accounts. A change that ends access tokens raises the token version in the same statement."""
+
+    async def add(self, account: Account) -> bool:
+        """Store a new account; False if its name is taken."""
+
+    async def claim_for_login(self, account: Account, *, password_hash: str, now: int) -> bool:
+        """Take the account's row for a login, storing `password_hash`.
+
+        False if the account was disabled, or its password or token version changed, since it was read.
+        """
+
+    async def set_password(self, account_id: AccountId, *, password_hash: str) -> Account | None:
+        """Replace the password and raise the token version; returns the account as it now is."""
+
+    async def set_role(self, account_id: AccountId, *, role: str) -> Account | None:
+        """Replace the role and raise the token version; returns the account as it now is."""
+
+    async def disable(self, account_id: AccountId, *, now: int) -> Account | None:
+        """Disable an enabled account and raise its token version; None if there is no such enabled account."""
+
+    async def enable(self, account_id: AccountId) -> Account | None:
+        """Enable a disabled account; None if there is no such disabled account."""
+
+
+class SessionStore(Protocol):
+    """Keeps sessions. Every change is one conditional UPDATE whose row count decides."""
+
+    async def add(self, session: Session) -> None:
+        """Store a new session, in the transaction that claimed its account."""
+
+    async def find_with_account(self, session_id: SessionId) -> tuple[Session, Account] | None:
+        """Return the session and the account it belongs to."""
+
+    async def advance(self, session: Session, successor: Session) -> bool:
+        """Replace a session by its successor; False if it moved or ended since it was read."""
+
+    async def touch(self, session: Session, *, now: int) -> bool:
+        """Take a session's row without moving it; False if it moved or ended since it was read."""
+
+    async def end(self, session_id: SessionId, reason: EndReason, *, now: int) -> bool:
+        """End a session; False if it had ended before."""
+
+    async def end_all(self, account_id: AccountId, reason: EndReason, *, now: int) -> int:
+        """End every session of an account; returns how many."""
+
+    async def count_live(self, *, now: int) -> int:
+        """Return how many sessions are neither ended nor expired."""
+
+
+class SigningKeyStore(Protocol):
+    """Keeps signing keys, their private parts sealed."""
+
+    async def add(self, signing_key: SigningKey) -> bool:
+        """Store a new key; False if another process has just filled that state."""
+
+    async def published(self) -> list[SigningKey]:
+        """Return the keys that verifiers are given, oldest first.
+
+        Raises:
+            SecretMismatch: a stored key does not open with the configured server secret.
+        """
+
+
+class SecretMismatch(Exception):
+    """The configured server secret does not open what is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedRevocation:
+    """A revocation with its place in the order of commits, and until when it is kept (milliseconds, UTC)."""
+
+    number: int
+    expires_at: int
+    revocation: Revocation
+
+
+class RevocationStore(Protocol):
+    """Keeps the append-only list of revocations."""
+
+    async def append(self, revocation: Revocation) -> None:
+        """Append one, numbered without gaps in commit order. The last operation of its transaction."""
+
+    async def after(self, number: int, *, now: int) -> list[NumberedRevocation]:
+        """Return the unexpired ones with a greater number, in order."""
+
+    async def register_access_life(self, life: int) -> None:
+        """Remember the longest access-token life, in milliseconds, ever configured on this database."""
+
+
+class AuditLog(Protocol):
+    """Keeps events with the changes they tell of."""
+
+    async def record(self, event: Event) -> None:
+        """Store an event in this transaction."""
+
+
+class Transaction(Protocol):
+    """The stores, all inside one transaction, and the instant at which it happens."""
+
+    @property
+    def now(self) -> int:
+        """The instant of the transaction, in milliseconds since the epoch, UTC."""
+
+    @property
+    def accounts(self) -> AccountStore:
+        """Accounts."""
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Sessions."""
+
+    @property
+    def signing_keys(self) -> SigningKeyStore:
+        """Signing keys."""
+
+    @property
+    def revocations(self) -> RevocationStore:
+        """Revocations."""
+
+    @property
+    def audit(self) -> AuditLog:
+        """Audit events."""
+
+
+class Storage(Protocol):
+    """Runs steps inside a transaction. All methods raise `StorageUnavailable` when the database does not answer."""
+
+    async def transact(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Run `steps(tx, *args)` and return its result once everything it did is durable.
+
+        `steps` may await nothing but the transaction, and may be run again after a conflict. If it raises, nothing
+        it did remains.
+        """
+
+    async def read(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Run `steps(tx, *args)`, which only reads, on one consistent state."""
+
+    async def revision(self) -> int:
+        """Return a number that differs from the last one whenever a revocation may have been added since."""

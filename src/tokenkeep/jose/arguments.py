@@ -1,0 +1,63 @@
+"""Checks of what calling code passes in: a mistake is named at once, before any token is looked at."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+
+from tokenkeep.jose.errors import InvalidArgument, WrongType
+
+__all__ = ["checked_bytes", "checked_duration", "checked_text", "checked_texts"]
+
+
+def checked_bytes(name: str, given: object) -> bytes:
+    """Return what was given if it is bytes.
+
+    Raises:
+        WrongType: it is something else; for text the message says what to do.
+    """
+    if isinstance(given, bytes):
+        return given
+    if isinstance(given, str):
+        raise WrongType(f"{name} is bytes; encode the text first, for example text.encode()")
+    raise WrongType(f"{name} is bytes, not {type(given).__name__}")
+
+
+def checked_text(name: str, given: object) -> str:
+    """Return what was given if it is a string that is not empty.
+
+    Raises:
+        WrongType: not a string.
+        InvalidArgument: empty.
+    """
+    if not isinstance(given, str):
+        raise WrongType(f"{name} is a string, not {type(given).__name__}")
+    if not given:
+        raise InvalidArgument(f"{name} is empty")
+    return given
+
+
+def checked_texts(name: str, given: object) -> tuple[str, ...]:
+    """Return one string or several as a tuple of strings, none of them empty.
+
+    Raises:
+        WrongType: neither a string nor a list, tuple or set of strings.
+        InvalidArgument: an empty string or nothing at all.
+    """
+    if isinstance(given, str):
+        return (checked_text(name, given),)
+    if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Sequence | AbstractSet):
+        raise WrongType(f"{name} is a string or a list of strings")
+    if not given:
+        raise InvalidArgument(f"{name} is empty")
+    return tuple(checked_text(name, item) for item in given)
+
+
+def checked_duration(name: str, given: object) -> timedelta:
+    """Return what was given if it is a duration.
+
+    Raises:
+        WrongType: not a `timedelta`; bare numbers have no unit.
+    """
+    if not isinstance(given, timedelta):
+        raise WrongType(f"{name} is a timedelta, not {type(given).__name__}")
+    return given

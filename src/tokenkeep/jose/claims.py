@@ -1,0 +1,223 @@
+"""What claims must say to be accepted: the policy, and every check spelt out (RFC 7519 §4.1, RFC 8725 §3.8 to §3.12).
+
+No clock here: `now` is an argument. All instants are seconds since the epoch, as in the token itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from tokenkeep.jose.arguments import checked_duration, checked_text, checked_texts
+from tokenkeep.jose.compact import media_type
+from tokenkeep.jose.errors import (
+    AudienceNotAccepted,
+    ClaimInvalid,
+    ClaimMissing,
+    InvalidArgument,
+    IssuerNotAccepted,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenTooOld,
+    TokenTypeNotAccepted,
+    WrongType,
+)
+
+__all__ = [
+    "DEFAULT_LEEWAY",
+    "MAX_INSTANT",
+    "MAX_LEEWAY",
+    "REGISTERED_CLAIMS",
+    "ClaimsPolicy",
+    "check_claims",
+    "check_now",
+    "check_token_type",
+    "check_type",
+]
+
+#: The claims that only the engine sets (RFC 7519 §4.1).
+REGISTERED_CLAIMS: Final = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+#: The last second of the year 9999.
+MAX_INSTANT: Final = 253402300799
+DEFAULT_LEEWAY: Final = timedelta(seconds=5)
+MAX_LEEWAY: Final = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsPolicy:
+    """What a token must be and say to be accepted; checked once, when it is made.
+
+    Args:
+        issuer: the one accepted `iss`; None only where keys are bound to issuers, which then do this check.
+        audience: the accepted audiences; the token names at least one of them.
+        token_type: the required `typ`; None accepts a header without one or with "JWT".
+        leeway: how far clocks may be apart, 0 to 60 seconds.
+        max_age: how long ago the token may have been issued; needs `iat` in the token.
+        max_lifetime: how long the token may live in all; needs `iat` in the token.
+
+    Raises:
+        InvalidArgument: an empty name, a duration out of range.
+        WrongType: a name that is no string, a duration that is no `timedelta`.
+    """
+
+    issuer: str | None
+    audience: str | Sequence[str]
+    token_type: str | None = None
+    leeway: timedelta = DEFAULT_LEEWAY
+    max_age: timedelta | None = None
+    max_lifetime: timedelta | None = None
+
+    _audiences: frozenset[str] = field(init=False, repr=False, compare=False)
+    _types: frozenset[str | None] = field(init=False, repr=False, compare=False)
+    _leeway: float = field(init=False, repr=False, compare=False)
+    _max_age: float | None = field(init=False, repr=False, compare=False)
+    _max_lifetime: float | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.issuer is not None:
+            checked_text("issuer", self.issuer)
+        audiences = checked_texts("audience", self.audience)
+        if not timedelta(0) <= checked_duration("leeway", self.leeway) <= MAX_LEEWAY:
+            raise InvalidArgument("leeway is between 0 and 60 seconds")
+        types: frozenset[str | None] = frozenset({None, "application/jwt"})
+        if self.token_type is not None:
+            check_token_type(self.token_type)
+            types = frozenset({media_type(self.token_type)})
+        for name, value in (
+            ("audience", self.audience if isinstance(self.audience, str) else audiences),
+            ("_audiences", frozenset(audiences)),
+            ("_types", types),
+            ("_leeway", self.leeway.total_seconds()),
+            ("_max_age", _positive_seconds("max_age", self.max_age)),
+            ("_max_lifetime", _positive_seconds("max_lifetime", self.max_lifetime)),
+        ):
+            object.__setattr__(self, name, value)
+
+
+def check_type(typ: str | None, policy: ClaimsPolicy) -> None:
+    """Hold the type of a token, as `media_type` spells it, to the policy (RFC 7515 §4.1.9).
+
+    Raises:
+        TokenTypeNotAccepted: another type, or none where one is required.
+    """
+    if typ not in policy._types:
+        raise TokenTypeNotAccepted
+
+
+def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) -> None:
+    """Hold decoded claims to the policy at an instant.
+
+    The order is issuer, audience, exp, nbf, iat, maximum age, maximum lifetime, sub, jti; the first failure is raised.
+
+    Args:
+        claims: as `decode_object` returned them.
+        policy: what is accepted.
+        now: seconds since the epoch.
+
+    Raises:
+        ClaimError: one of its subclasses.
+    """
+    if policy.issuer is not None:
+        _check_issuer(claims, policy.issuer)
+    _check_audience(claims, policy._audiences)
+    leeway = policy._leeway
+    exp = claims.get("exp")
+    if (type(exp) is not int and type(exp) is not float) or not 0 <= exp <= MAX_INSTANT:
+        raise _bad_instant(claims, "exp")
+    if now >= exp + leeway:
+        raise TokenExpired(expired_at=_datetime(exp))
+    nbf = claims.get("nbf", 0)
+    if (type(nbf) is not int and type(nbf) is not float) or not 0 <= nbf <= MAX_INSTANT:
+        raise _bad_instant(claims, "nbf")
+    if nbf > now + leeway:
+        raise TokenNotYetValid(valid_from=_datetime(nbf))
+    iat = claims.get("iat", 0)
+    if (type(iat) is not int and type(iat) is not float) or not 0 <= iat <= MAX_INSTANT:
+        raise _bad_instant(claims, "iat")
+    if iat > now + leeway:
+        raise TokenNotYetValid("token issued in the future", claim="iat", valid_from=_datetime(iat))
+    if policy._max_age is not None or policy._max_lifetime is not None:
+        _check_age(claims, policy, now, exp)
+    if type(claims.get("sub", "")) is not str:
+        raise ClaimInvalid("claim 'sub' is not a string", claim="sub")
+    if type(claims.get("jti", "")) is not str:
+        raise ClaimInvalid("claim 'jti' is not a string", claim="jti")
+
+
+def check_now(now: float) -> None:
+    """Refuse an instant that is no number of seconds between 1970 and 9999.
+
+    Raises:
+        WrongType: not a number.
+        InvalidArgument: out of range, or NaN.
+    """
+    if type(now) is not int and type(now) is not float:
+        raise WrongType("now is a number of seconds since the epoch")
+    if not 0 <= now <= MAX_INSTANT:
+        raise InvalidArgument("now is a number of seconds since the epoch, up to the year 9999")
+
+
+def check_token_type(token_type: str) -> None:
+    """Refuse a token type that is no name of a media type.
+
+    Raises:
+        WrongType: not a string.
+        InvalidArgument: empty, longer than 128 characters, or with white space or anything but visible ASCII.
+    """
+    checked_text("token_type", token_type)
+    if not token_type.isascii() or not token_type.isprintable() or " " in token_type or len(token_type) > 128:
+        raise InvalidArgument("token_type is a media type such as 'at+jwt'")
+
+
+def _check_issuer(claims: Mapping[str, Any], accepted: str) -> None:
+    issuer = claims.get("iss")
+    if type(issuer) is str and issuer == accepted:
+        return
+    if "iss" not in claims:
+        raise ClaimMissing("claim 'iss' is missing", claim="iss")
+    raise IssuerNotAccepted(claim="iss")
+
+
+def _check_audience(claims: Mapping[str, Any], accepted: frozenset[str]) -> None:
+    audience = claims.get("aud")
+    if type(audience) is str:
+        if audience in accepted:
+            return
+    elif type(audience) is list:
+        if not all(type(item) is str for item in audience):
+            raise ClaimInvalid("claim 'aud' is not a string or a list of strings", claim="aud")
+        if not accepted.isdisjoint(audience):
+            return
+    elif "aud" not in claims:
+        raise ClaimMissing("claim 'aud' is missing", claim="aud")
+    else:
+        raise ClaimInvalid("claim 'aud' is not a string or a list of strings", claim="aud")
+    raise AudienceNotAccepted(claim="aud")
+
+
+def _check_age(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float, exp: float) -> None:
+    if "iat" not in claims:
+        raise ClaimMissing("claim 'iat' is missing", claim="iat")
+    iat = claims["iat"]
+    if policy._max_age is not None and now >= iat + policy._max_age + policy._leeway:
+        raise TokenTooOld(claim="iat", expired_at=_datetime(iat + policy._max_age))
+    if policy._max_lifetime is not None and exp - iat > policy._max_lifetime:
+        raise ClaimInvalid("claim 'exp' lies further from 'iat' than accepted", claim="exp")
+
+
+def _bad_instant(claims: Mapping[str, Any], name: str) -> ClaimMissing | ClaimInvalid:
+    if name not in claims:
+        return ClaimMissing(f"claim '{name}' is missing", claim=name)
+    return ClaimInvalid(f"claim '{name}' is not a number of seconds between 1970 and 9999", claim=name)
+
+
+def _datetime(seconds: float) -> datetime:
+    return datetime.fromtimestamp(min(seconds, MAX_INSTANT), UTC)
+
+
+def _positive_seconds(name: str, given: timedelta | None) -> float | None:
+    if given is None:
+        return None
+    if checked_duration(name, given) <= timedelta(0):
+        raise InvalidArgument(f"{name} is longer than zero")
+    return given.total_seconds()

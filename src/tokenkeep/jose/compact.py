@@ -1,0 +1,231 @@
+"""The compact serialization: three segments, their sizes, and the header in front (RFC 7515 §3.1, §4, §7.1).
+
+Splits, joins and reads; it knows no keys and judges no signatures.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from tokenkeep.jose.encoding import decode_base64url, decode_object, encode_base64url, encode_object, freeze_object
+from tokenkeep.jose.errors import (
+    AlgorithmNotAllowed,
+    HeaderNotAccepted,
+    InvalidArgument,
+    MalformedBase64,
+    MalformedJson,
+    MalformedToken,
+    ReservedName,
+    WrongType,
+)
+from tokenkeep.jose.keys import MAX_KID_LENGTH, Key
+
+__all__ = [
+    "MAX_HEADER_SIZE",
+    "MAX_TOKEN_SIZE",
+    "Header",
+    "Segments",
+    "check_header",
+    "check_max_size",
+    "decode_payload",
+    "decode_signature",
+    "header_segment",
+    "media_type",
+    "read_header",
+    "remember_header",
+    "split",
+]
+
+#: Longest token in bytes, unless the caller says otherwise.
+MAX_TOKEN_SIZE: Final = 8192
+#: Longest encoded header in bytes.
+MAX_HEADER_SIZE: Final = 2048
+
+# What only the engine writes, and what it would never look for a key in (RFC 8725 §3.10).
+_RESERVED: Final = frozenset({"alg", "kid", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"})
+
+
+class Segments(NamedTuple):
+    """A token cut into its parts, all still encoded."""
+
+    header: bytes
+    payload: bytes
+    signature: bytes
+    #: Header and payload with the dot between them: what is signed.
+    signed: bytes
+
+
+class Header(NamedTuple):
+    """A header that was read: its parameters, deeply immutable, and the ones the engine acts on."""
+
+    parameters: Mapping[str, Any]
+    #: None when it is missing or no string.
+    alg: str | None
+    kid: str | None
+    #: `typ` as a full media type in lower case, None when absent.
+    type: str | None
+
+
+def check_max_size(max_size: int) -> None:
+    """Refuse a limit that is no positive number.
+
+    Raises:
+        WrongType: not an int.
+        InvalidArgument: zero or less.
+    """
+    if type(max_size) is not int:
+        raise WrongType("max_size is a number of bytes")
+    if max_size <= 0:
+        raise InvalidArgument("max_size is at least one byte")
+
+
+def split(token: str | bytes, max_size: int) -> Segments:
+    """Cut a token at its two dots, after checking its size.
+
+    Raises:
+        MalformedToken: too long, not ASCII, not three segments, no header, no signature, or the header too long.
+        WrongType: neither text nor bytes.
+    """
+    if not isinstance(token, str | bytes):
+        raise WrongType(f"a token is a string or bytes, not {type(token).__name__}")
+    if len(token) > max_size:
+        raise MalformedToken(f"malformed token: longer than {max_size} bytes")
+    if isinstance(token, str):
+        try:
+            token = token.encode("ascii")
+        except UnicodeEncodeError:
+            raise MalformedToken("malformed token: not ASCII") from None
+    signed, _, signature = token.rpartition(b".")
+    header, dot, payload = signed.partition(b".")
+    if not dot or b"." in payload:
+        raise MalformedToken(f"malformed token: three segments expected, found {token.count(b'.') + 1}")
+    if not header:
+        raise MalformedToken("malformed token: no header")
+    if len(header) > MAX_HEADER_SIZE:
+        raise MalformedToken(f"malformed token: header longer than {MAX_HEADER_SIZE} bytes")
+    return Segments(header, payload, signature, signed)
+
+
+# Headers by their exact text. Only headers of correctly signed tokens get in, so that a stranger can neither fill nor
+# flush it; emptying it when full keeps it small without bookkeeping.
+_MAX_REMEMBERED: Final = 256
+_remembered: Final[dict[bytes, Header]] = {}
+
+
+def read_header(segment: bytes) -> Header:
+    """Read the header segment; one that was remembered is not read again.
+
+    Raises:
+        MalformedToken: not canonical base64url of a strict JSON object, or a kid or typ of the wrong shape.
+    """
+    known = _remembered.get(segment)
+    if known is not None:
+        return known
+    try:
+        parameters = decode_object(decode_base64url(segment))
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the header is not canonical base64url") from None
+    except MalformedJson:
+        raise MalformedToken("malformed token: the header is not a strict JSON object") from None
+    alg = parameters.get("alg")
+    kid = parameters.get("kid")
+    if "kid" in parameters and (type(kid) is not str or len(kid) > MAX_KID_LENGTH):
+        raise MalformedToken(f"malformed token: the kid is not a string of at most {MAX_KID_LENGTH} characters")
+    typ = parameters.get("typ")
+    if "typ" in parameters and type(typ) is not str:
+        raise MalformedToken("malformed token: the typ is not a string")
+    return Header(
+        freeze_object(parameters),
+        alg if type(alg) is str else None,
+        kid,
+        None if typ is None else media_type(typ),
+    )
+
+
+def remember_header(segment: bytes, header: Header) -> None:
+    """Keep the header of a correctly signed token, so that its like need not be read again."""
+    if segment not in _remembered:
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        _remembered[segment] = header
+
+
+def check_header(header: Header, accepted: frozenset[str]) -> None:
+    """Refuse a header whose algorithm is not accepted or which demands something unsupported.
+
+    Raises:
+        AlgorithmNotAllowed: another algorithm, or none.
+        HeaderNotAccepted: `crit` or `b64` (RFC 7515 §4.1.11, RFC 7797): no extension is understood.
+    """
+    if header.alg not in accepted:
+        raise AlgorithmNotAllowed
+    if "crit" in header.parameters:
+        raise HeaderNotAccepted("header parameter not accepted: crit")
+    if "b64" in header.parameters:
+        raise HeaderNotAccepted("header parameter not accepted: b64")
+
+
+def decode_payload(segment: bytes) -> bytes:
+    """Decode the payload segment.
+
+    Raises:
+        MalformedToken: not canonical base64url.
+    """
+    try:
+        return decode_base64url(segment)
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the payload is not canonical base64url") from None
+
+
+def decode_signature(segment: bytes) -> bytes:
+    """Decode the signature segment.
+
+    Raises:
+        MalformedToken: empty, or not canonical base64url.
+    """
+    if not segment:
+        raise MalformedToken("malformed token: no signature")
+    try:
+        return decode_base64url(segment)
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the signature is not canonical base64url") from None
+
+
+def media_type(typ: str) -> str:
+    """Spell a `typ` as a full media type in lower case, for comparing (RFC 7515 §4.1.9).
+
+    Text that is not ASCII stays as it is: some foreign letters become ASCII ones in lower case.
+    """
+    if not typ.isascii():
+        return typ
+    return (typ if "/" in typ else f"application/{typ}").lower()
+
+
+def header_segment(key: Key, typ: str | None, extra: Mapping[str, Any] | None) -> str:
+    """Return the encoded header for a token signed by a key.
+
+    Raises:
+        ReservedName: the extra parameters name one that only the engine sets.
+        InvalidArgument: the header gets too long or cannot be written as JSON.
+        WrongType: the extra parameters are no mapping, or hold what JSON does not have.
+    """
+    if extra is None:
+        return _plain_segment(key.alg, key.kid, typ)
+    if not isinstance(extra, Mapping):
+        raise WrongType("header is a mapping of extra header parameters")
+    reserved = _RESERVED.intersection(extra)
+    if reserved:
+        raise ReservedName(f"header parameter '{min(reserved)}' is set by the engine only")
+    if not isinstance(extra.get("typ", ""), str):
+        raise WrongType("header parameter 'typ' is a string")
+    start: dict[str, Any] = {"alg": key.alg} if typ is None else {"alg": key.alg, "typ": typ}
+    segment = encode_base64url(encode_object({**start, "kid": key.kid, **extra}))
+    if len(segment) > MAX_HEADER_SIZE:
+        raise InvalidArgument(f"the header gets longer than {MAX_HEADER_SIZE} bytes")
+    return segment
+
+
+@lru_cache(maxsize=256)
+def _plain_segment(alg: str, kid: str, typ: str | None) -> str:
+    header = {"alg": alg, "kid": kid} if typ is None else {"alg": alg, "typ": typ, "kid": kid}
+    return encode_base64url(encode_object(header))

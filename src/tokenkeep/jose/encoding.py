@@ -1,0 +1,203 @@
+"""Strict base64url and strict JSON objects: the one reader for tokens, key sets and request bodies.
+
+Both readers accept exactly one spelling of a value, need time and memory linear in the input, and raise one
+documented error each. No knowledge of tokens lives here.
+"""
+
+import binascii
+import math
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from tokenkeep.jose.errors import InvalidArgument, MalformedBase64, MalformedJson, WrongType
+
+__all__ = [
+    "MAX_DEPTH",
+    "decode_base64url",
+    "decode_object",
+    "encode_array",
+    "encode_base64url",
+    "encode_object",
+    "freeze_object",
+]
+
+#: Objects and arrays may be nested this deep, the outermost object counted.
+MAX_DEPTH: Final = 32
+
+# The two alphabets differ in two characters. What is foreign to base64url ("+", "/", "=") becomes a byte that the
+# decoder refuses, so that only one spelling is left.
+_TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_PADDING: Final = (b"", None, b"==", b"=")
+# The last character of a text that is no multiple of four long holds bits that belong to no byte. They must be zero.
+_FINAL: Final = (None, None, frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+
+
+def encode_base64url(data: bytes) -> str:
+    """Spell bytes in base64url without padding (RFC 7515 §2)."""
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: bytes | str) -> bytes:
+    """Read the one canonical base64url spelling of some bytes (RFC 7515 §2, RFC 4648 §3.5).
+
+    Raises:
+        MalformedBase64: a character outside of the alphabet, padding, white space, an impossible length, or unused
+            bits that are not zero.
+    """
+    if isinstance(text, str):
+        try:
+            text = text.encode("ascii")
+        except UnicodeEncodeError:
+            raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
+    remainder = len(text) & 3
+    padding = _PADDING[remainder]
+    if padding is None:
+        raise MalformedBase64("malformed base64url: impossible length")
+    final = _FINAL[remainder]
+    if final is not None and text[-1] not in final:
+        raise MalformedBase64("malformed base64url: not the canonical spelling")
+    try:
+        return binascii.a2b_base64(text.translate(_TO_STANDARD) + padding, strict_mode=True)
+    except binascii.Error:
+        raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
+
+
+_decode: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
+    """Read one strict JSON object.
+
+    Strict means: UTF-8 without a byte order mark, an object at the top, no name twice in one object at any depth
+    (compared after unescaping), no NaN or Infinity, no number that overflows a float, no lone surrogates, nothing but
+    white space around it. The caller bounds the size.
+
+    Args:
+        data: the text.
+        max_depth: how deep objects and arrays may be nested; the outermost object is depth 1.
+
+    Raises:
+        MalformedJson: for anything else.
+        WrongType: `data` is not bytes.
+    """
+    if type(data) is not bytes:
+        raise WrongType(f"JSON is read from bytes, not from {type(data).__name__}")
+    try:
+        value = _decode(data)
+    except RecursionError:
+        raise MalformedJson("malformed JSON: nested too deep") from None
+    except (msgspec.MsgspecError, ValueError):
+        # msgspec's own sentence may quote the input.
+        raise MalformedJson("malformed JSON") from None
+    if type(value) is not dict:
+        raise MalformedJson("malformed JSON: not an object")
+    # Each member brings one colon, and one `":` unless white space stands between the two. Strings can only add more.
+    # So as many `":` as members in the outermost object means that no member was lost to a second one of its name.
+    # The same holds for brackets: strings can only add to the depth.
+    if (
+        data.count(b'":') != len(value)
+        or b" :" in data
+        or b"\n:" in data
+        or b"\t:" in data
+        or b"\r:" in data
+        or data.count(b"[") + data.count(b"{") > max_depth
+    ):
+        _check_structure(data, value, max_depth)
+    return value
+
+
+def _check_structure(data: bytes, value: dict[str, Any], max_depth: int) -> None:
+    """Count depth and members exactly, for a text that the quick test could not clear."""
+    members = 0
+    depth = 0
+    level: list[Any] = [value]
+    while level:
+        depth += 1
+        if depth > max_depth:
+            raise MalformedJson("malformed JSON: nested too deep")
+        below: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                members += len(item)
+                below += [child for child in item.values() if type(child) is dict or type(child) is list]
+            else:
+                below += [child for child in item if type(child) is dict or type(child) is list]
+        level = below
+    # The text is well-formed JSON by now: outside of strings a colon belongs to exactly one member.
+    if _STRING.sub(b"", data).count(b":") != members:
+        raise MalformedJson("malformed JSON: a name occurs twice in one object")
+
+
+def encode_object(mapping: Mapping[str, Any]) -> bytes:
+    """Write a mapping as compact JSON in UTF-8, members in their order.
+
+    Accepted values: None, bool, int, float, str, and lists, tuples and mappings of these. The mapping is not changed.
+
+    Raises:
+        WrongType: a name that is no string or a value that JSON does not have.
+        InvalidArgument: NaN, infinity, an integer of thousands of digits, a lone surrogate, or deeper than
+            `MAX_DEPTH`.
+    """
+    if not isinstance(mapping, Mapping):
+        raise WrongType("a mapping is required for a JSON object")
+    try:
+        return _encode(_plain(mapping, MAX_DEPTH))
+    except UnicodeEncodeError:
+        raise InvalidArgument("a string with a lone surrogate cannot be written as JSON") from None
+    except (ValueError, OverflowError):
+        raise InvalidArgument("an integer too large cannot be written as JSON") from None
+
+
+def encode_array(items: Sequence[str | int]) -> bytes:
+    """Write texts and integers as one compact JSON array in UTF-8."""
+    return _encode(items)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return the value built of plain JSON types only."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        if not math.isfinite(value):
+            raise InvalidArgument("NaN and infinity cannot be written as JSON")
+        return value
+    if depth == 0:
+        raise InvalidArgument(f"deeper than {MAX_DEPTH} levels cannot be written as JSON")
+    if isinstance(value, Mapping):
+        plain = {}
+        for name, item in value.items():
+            if type(name) is not str:
+                raise WrongType(f"names in JSON are strings, not {type(name).__name__}")
+            plain[name] = _plain(item, depth - 1)
+        return plain
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth - 1) for item in value]
+    raise WrongType(f"{kind.__name__} cannot be written as JSON")
+
+
+def freeze_object(value: dict[str, Any]) -> Mapping[str, Any]:
+    """Return a read-only view of a decoded object: mappings and tuples all the way down.
+
+    The objects and arrays inside are replaced in place, so the caller must own the dictionary and forget it.
+    """
+    for name, item in value.items():
+        kind = type(item)
+        if kind is list or kind is dict:
+            value[name] = _frozen(item)
+    return MappingProxyType(value)
+
+
+def _frozen(item: Any) -> Any:
+    if type(item) is dict:
+        return freeze_object(item)
+    if type(item) is list:
+        return tuple([_frozen(child) for child in item])
+    return item

@@ -1,0 +1,96 @@
+"""Which bytes may become an HMAC secret (RFC 7518 §3.2, RFC 8725 §3.5).
+
+Secrets that were published in lists, tutorials and example files are refused by a table of their digests, which ships
+with the package.
+"""
+
+import hashlib
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import hmac
+
+from tokenkeep.jose.algorithms import Algorithm
+from tokenkeep.jose.encoding import encode_base64url
+from tokenkeep.jose.errors import InvalidKey
+from tokenkeep.jose.key_encodings import encoding_of_key
+
+__all__ = ["DIGEST_SIZE", "Secret", "check_secret", "is_publicly_known"]
+
+#: The table holds this many leading bytes of the SHA-256 digest of each secret, sorted, with nothing between them.
+DIGEST_SIZE: Final = 8
+
+_MAX_SIZE: Final = 8192
+_MIN_DISTINCT: Final = 8
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Secret:
+    """The bytes of an HMAC key, which neither repr nor any message shows."""
+
+    value: bytes
+
+    def members(self, *, private: bool) -> dict[str, Any]:
+        """Return the JWK members, `kty` first.
+
+        Raises:
+            InvalidKey: not `private`: nothing of a secret may be published.
+        """
+        if not private:
+            raise InvalidKey("invalid key: an HMAC key has nothing that may be published")
+        return {"kty": "oct", "k": encode_base64url(self.value)}
+
+    def tools(self, algorithm: Algorithm) -> tuple[hmac.HMAC, hmac.HMAC]:
+        """Return what the algorithm signs and verifies with: a context that already holds the secret.
+
+        Raises:
+            InvalidKey: the algorithm takes no secret, or the secret is refused for it.
+        """
+        if algorithm.hash is None or algorithm.key_type != "oct":
+            raise InvalidKey(f"invalid key: {algorithm.name} needs a key pair or a public key, not a secret")
+        check_secret(self.value, algorithm=algorithm.name, hash_size=algorithm.hash.digest_size)
+        context = hmac.HMAC(self.value, algorithm.hash)
+        return context, context
+
+
+def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
+    """Hold a secret to the rules: long enough, varied, no encoding of a key, not publicly known.
+
+    Args:
+        secret: the bytes.
+        algorithm: the name for the message.
+        hash_size: the length of the hash in bytes, which is the least length.
+
+    Raises:
+        InvalidKey: one of the rules is broken.
+    """
+    if not secret:
+        raise InvalidKey("secret or key required: the secret is empty")
+    if len(secret) > _MAX_SIZE:
+        raise InvalidKey(f"invalid key: a secret has at most {_MAX_SIZE} bytes")
+    encoding = encoding_of_key(secret)
+    if encoding is not None:
+        raise InvalidKey(f"invalid key: the secret reads as a key ({encoding}); load it with from_pem or from_jwk")
+    if len(secret) < hash_size:
+        raise InvalidKey(f"invalid key: {algorithm} needs a secret of at least {hash_size} bytes")
+    if len(set(secret)) < _MIN_DISTINCT:
+        raise InvalidKey(f"invalid key: a secret has at least {_MIN_DISTINCT} different bytes")
+    if is_publicly_known(secret) or is_publicly_known(secret.strip()):
+        raise InvalidKey("invalid key: the secret is publicly known; draw a new one with Key.generate")
+
+
+def is_publicly_known(secret: bytes) -> bool:
+    """Tell whether a secret is in the table of published secrets of 32 bytes and more."""
+    table = _table()
+    digest = hashlib.sha256(secret).digest()[:DIGEST_SIZE]
+    count = len(table) // DIGEST_SIZE
+    at = bisect_left(range(count), digest, key=lambda i: table[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])
+    return table[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] == digest
+
+
+@cache
+def _table() -> bytes:
+    return resources.files("tokenkeep.jose").joinpath("known_secrets.bin").read_bytes()

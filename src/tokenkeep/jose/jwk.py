@@ -1,0 +1,221 @@
+"""JSON Web Keys in and out: members to key material and back (RFC 7517, RFC 7518 §6, RFC 8037 §2, RFC 7638).
+
+Reading is strict: canonical base64url, fixed lengths, every number checked against the others. `use` and `key_ops` are
+honoured; members that are not known are ignored, as RFC 7517 §4 asks.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from tokenkeep.jose.encoding import decode_base64url, encode_base64url, encode_object
+from tokenkeep.jose.errors import InvalidKey, MalformedBase64
+from tokenkeep.jose.material import CURVES, PrivateMaterial, PublicMaterial, check_rsa_numbers, family
+
+__all__ = ["JwkContent", "has_private_members", "private_members", "public_members", "read_jwk", "thumbprint"]
+
+# The longest number is a modulus of 8192 bits: 1366 characters.
+_MAX_MEMBER: Final = 1366
+_MAX_SECRET_MEMBER: Final = 16384
+
+_PRIVATE_NAMES: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_SIGNING_OPERATIONS: Final = frozenset({"sign", "verify"})
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class JwkContent:
+    """What a JWK holds: material, and what it says about its use; repr shows none of it."""
+
+    #: The secret of a symmetric key, or the two halves of another, of which the private one may be absent.
+    material: bytes | tuple[PrivateMaterial | None, PublicMaterial]
+    alg: str | None
+    kid: str | None
+    #: "sign", "verify" or both
+    operations: frozenset[str]
+
+
+def has_private_members(jwk: Mapping[str, Any]) -> bool:
+    """Tell whether a JWK holds anything that must stay private, a symmetric key included."""
+    return not _PRIVATE_NAMES.isdisjoint(jwk)
+
+
+def read_jwk(jwk: Mapping[str, Any]) -> JwkContent:
+    """Read the members of a JWK.
+
+    Raises:
+        InvalidKey: an unknown key type or curve, a missing or malformed member, members that contradict each other,
+            or a `use` or `key_ops` that is not about signatures.
+    """
+    kty = jwk.get("kty")
+    material: bytes | tuple[PrivateMaterial | None, PublicMaterial]
+    if kty == "oct":
+        material = _octets(jwk, "k", limit=_MAX_SECRET_MEMBER)
+    elif kty == "RSA":
+        material = _read_rsa(jwk)
+    elif kty == "EC":
+        material = _read_ec(jwk)
+    elif kty == "OKP":
+        material = _read_okp(jwk)
+    else:
+        raise InvalidKey("invalid key: unknown key type")
+    can_sign = isinstance(material, bytes) or material[0] is not None
+    return JwkContent(material, _text(jwk, "alg"), _text(jwk, "kid"), _operations(jwk, can_sign=can_sign))
+
+
+def public_members(public: PublicMaterial) -> dict[str, Any]:
+    """Return the members that describe a public key, `kty` included."""
+    if isinstance(public, rsa.RSAPublicKey):
+        rsa_numbers = public.public_numbers()
+        return {"kty": "RSA", "n": _spell(rsa_numbers.n), "e": _spell(rsa_numbers.e)}
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        _, curve = family(public)
+        size = _coordinate_size(public.curve)
+        point = public.public_numbers()
+        return {"kty": "EC", "crv": curve, "x": _spell(point.x, size), "y": _spell(point.y, size)}
+    return {"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(public.public_bytes_raw())}
+
+
+def private_members(private: PrivateMaterial) -> dict[str, Any]:
+    """Return the private members only, to be joined with the public ones."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        numbers = private.private_numbers()
+        return {
+            "d": _spell(numbers.d),
+            "p": _spell(numbers.p),
+            "q": _spell(numbers.q),
+            "dp": _spell(numbers.dmp1),
+            "dq": _spell(numbers.dmq1),
+            "qi": _spell(numbers.iqmp),
+        }
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return {"d": _spell(private.private_numbers().private_value, _coordinate_size(private.curve))}
+    return {"d": encode_base64url(private.private_bytes_raw())}
+
+
+def thumbprint(members: Mapping[str, Any]) -> str:
+    """Return the SHA-256 thumbprint of the required members of a JWK (RFC 7638 §3, RFC 8037 §2)."""
+    required = {name: members[name] for name in ("crv", "e", "k", "kty", "n", "x", "y") if name in members}
+    return encode_base64url(hashlib.sha256(encode_object(required)).digest())
+
+
+def _read_rsa(jwk: Mapping[str, Any]) -> tuple[rsa.RSAPrivateKey | None, rsa.RSAPublicKey]:
+    n, e = _number(jwk, "n"), _number(jwk, "e")
+    check_rsa_numbers(n, e)
+    numbers = rsa.RSAPublicNumbers(e, n)
+    if "d" not in jwk:
+        if has_private_members(jwk):
+            raise InvalidKey("invalid key: a private RSA key without member 'd'")
+        return None, numbers.public_key()
+    if "oth" in jwk:
+        raise InvalidKey("invalid key: RSA keys of more than two primes are not supported")
+    d = _number(jwk, "d")
+    try:
+        if "p" in jwk or "q" in jwk or "dp" in jwk or "dq" in jwk or "qi" in jwk:
+            p, q = _number(jwk, "p"), _number(jwk, "q")
+            dp, dq, qi = _number(jwk, "dp"), _number(jwk, "dq"), _number(jwk, "qi")
+        else:
+            # A producer may leave the primes out (RFC 7518 §6.3.2).
+            p, q = rsa.rsa_recover_prime_factors(n, e, d)
+            dp, dq, qi = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+        private = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, numbers).private_key()
+    except InvalidKey:
+        raise
+    except ValueError:
+        raise InvalidKey("invalid key: the members of the private RSA key contradict each other") from None
+    return private, private.public_key()
+
+
+def _read_ec(jwk: Mapping[str, Any]) -> tuple[ec.EllipticCurvePrivateKey | None, ec.EllipticCurvePublicKey]:
+    curve = CURVES.get(_text(jwk, "crv") or "")
+    if curve is None:
+        raise InvalidKey("invalid key: unknown curve")
+    size = _coordinate_size(curve)
+    x = int.from_bytes(_octets(jwk, "x", size=size), "big")
+    y = int.from_bytes(_octets(jwk, "y", size=size), "big")
+    try:
+        public = ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
+    except ValueError:
+        raise InvalidKey("invalid key: not a point of the curve") from None
+    if "d" not in jwk:
+        return None, public
+    d = int.from_bytes(_octets(jwk, "d", size=size), "big")
+    try:
+        private = ec.derive_private_key(d, curve)
+    except ValueError:
+        raise InvalidKey("invalid key: member 'd' is out of range") from None
+    if private.public_key() != public:
+        raise InvalidKey("invalid key: the private and the public part do not belong together")
+    return private, public
+
+
+def _read_okp(jwk: Mapping[str, Any]) -> tuple[ed25519.Ed25519PrivateKey | None, ed25519.Ed25519PublicKey]:
+    if _text(jwk, "crv") != "Ed25519":
+        raise InvalidKey("invalid key: unknown curve")
+    public = ed25519.Ed25519PublicKey.from_public_bytes(_octets(jwk, "x", size=32))
+    if "d" not in jwk:
+        return None, public
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(_octets(jwk, "d", size=32))
+    if private.public_key() != public:
+        raise InvalidKey("invalid key: the private and the public part do not belong together")
+    return private, public
+
+
+def _operations(jwk: Mapping[str, Any], *, can_sign: bool) -> frozenset[str]:
+    """Return what the key may be used for (RFC 7517 §4.2, §4.3)."""
+    use = _text(jwk, "use")
+    if use is not None and use != "sig":
+        raise InvalidKey("invalid key: its use is not 'sig'")
+    possible = _SIGNING_OPERATIONS if can_sign else frozenset({"verify"})
+    stated = jwk.get("key_ops")
+    if stated is None:
+        return possible
+    if not isinstance(stated, list | tuple) or not all(isinstance(name, str) for name in stated):
+        raise InvalidKey("invalid key: member 'key_ops' is a list of strings")
+    operations = frozenset(stated)
+    if len(operations) != len(stated):
+        raise InvalidKey("invalid key: member 'key_ops' names an operation twice")
+    if not operations or not operations <= possible:
+        raise InvalidKey("invalid key: member 'key_ops' allows something else than the signatures this key can make")
+    return operations
+
+
+def _text(jwk: Mapping[str, Any], name: str) -> str | None:
+    value = jwk.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidKey(f"invalid key: member '{name}' is a string")
+    return value
+
+
+def _octets(jwk: Mapping[str, Any], name: str, *, size: int | None = None, limit: int = _MAX_MEMBER) -> bytes:
+    text = jwk.get(name)
+    if not isinstance(text, str):
+        raise InvalidKey(f"invalid key: member '{name}' is a string")
+    if len(text) > limit:
+        raise InvalidKey(f"invalid key: member '{name}' is too long")
+    try:
+        data = decode_base64url(text)
+    except MalformedBase64:
+        raise InvalidKey(f"invalid key: member '{name}' is not canonical base64url") from None
+    if size is not None and len(data) != size:
+        raise InvalidKey(f"invalid key: member '{name}' holds {size} bytes")
+    return data
+
+
+def _number(jwk: Mapping[str, Any], name: str) -> int:
+    """Read a positive integer of as few octets as possible (RFC 7518 §2, Base64urlUInt)."""
+    data = _octets(jwk, name)
+    if not data or data[0] == 0:
+        raise InvalidKey(f"invalid key: member '{name}' is a positive number without leading zeros")
+    return int.from_bytes(data, "big")
+
+
+def _coordinate_size(curve: ec.EllipticCurve) -> int:
+    return (curve.key_size + 7) // 8
+
+
+def _spell(number: int, size: int | None = None) -> str:
+    length = (number.bit_length() + 7) // 8 if size is None else size
+    return encode_base64url(number.to_bytes(length, "big"))

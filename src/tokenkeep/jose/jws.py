@@ -1,0 +1,141 @@
+"""Sign and verify bytes in the compact form of JSON Web Signature (RFC 7515).
+
+The key decides: a header can only agree with it, and keys or addresses of keys inside a header (`jwk`, `jku`, `x5u`,
+`x5c`, `x5t`) are never looked at.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from tokenkeep.jose.algorithms import accepted_algorithms
+from tokenkeep.jose.arguments import checked_bytes
+from tokenkeep.jose.compact import (
+    MAX_TOKEN_SIZE,
+    Header,
+    Segments,
+    check_header,
+    check_max_size,
+    decode_payload,
+    decode_signature,
+    header_segment,
+    read_header,
+    remember_header,
+    split,
+)
+from tokenkeep.jose.encoding import encode_base64url
+from tokenkeep.jose.errors import AlgorithmNotAllowed, InvalidSignature, KeyRequired, WrongType
+from tokenkeep.jose.key_set import KeySet
+from tokenkeep.jose.keys import Key
+
+__all__ = ["JwsContent", "sign", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class JwsContent:
+    """What a verified JWS holds; both parts were under the signature."""
+
+    #: The header parameters, deeply immutable.
+    header: Mapping[str, Any]
+    payload: bytes
+
+
+def sign(payload: bytes, key: Key, *, header: Mapping[str, Any] | None = None) -> str:
+    """Return the compact JWS of some bytes.
+
+    Args:
+        payload: any bytes.
+        key: a private or HMAC key; it sets `alg` and `kid`.
+        header: further header parameters, such as `typ` or `cty`.
+
+    Raises:
+        InvalidKey: the key may not sign.
+        KeyRequired: there is no key.
+        ReservedName: a header parameter that only the engine sets.
+        InvalidArgument: a header that is too long or cannot be written as JSON.
+        WrongType: an argument of the wrong type.
+    """
+    checked_bytes("a payload", payload)
+    require_key(key)
+    return seal(header_segment(key, None, header), payload, key)
+
+
+def verify(
+    token: str | bytes,
+    keys: Key | KeySet,
+    *,
+    algorithms: Sequence[str] | Set[str],
+    max_size: int = MAX_TOKEN_SIZE,
+) -> JwsContent:
+    """Return header and payload of a compact JWS whose signature is right.
+
+    Args:
+        token: the compact form.
+        keys: one key, whatever kid the header has; or a set, in which the header's kid selects.
+        algorithms: the accepted ones.
+        max_size: the longest accepted token in bytes.
+
+    Raises:
+        MalformedToken, HeaderNotAccepted, AlgorithmNotAllowed, KeyNotFound, AmbiguousKey, InvalidSignature: the token
+            is refused; the checks run in this order.
+        InvalidKey: the one key may not verify.
+        UsageError: a wrong argument, before the token is looked at.
+    """
+    accepted = accepted_algorithms(algorithms)
+    check_max_size(max_size)
+    require_keys(keys)
+    segments = split(token, max_size)
+    header = read_header(segments.header)
+    check_header(header, accepted)
+    check_signature(segments, header, keys)
+    return JwsContent(header.parameters, decode_payload(segments.payload))
+
+
+def check_signature(segments: Segments, header: Header, keys: Key | KeySet) -> None:
+    """Refuse a token that is not signed by the right key; the header's algorithm was accepted before.
+
+    Raises:
+        KeyNotFound, AmbiguousKey, AlgorithmNotAllowed, MalformedToken, InvalidSignature: in this order.
+        InvalidKey: the one key may not verify.
+    """
+    key = keys if isinstance(keys, Key) else keys.select(header.kid, header.alg or "")
+    # Once more at the moment of use: whatever chose the key, it only ever works with its own algorithm.
+    if key.alg != header.alg:
+        raise AlgorithmNotAllowed("algorithm not allowed: the key is bound to another one")
+    if not key.verify(segments.signed, decode_signature(segments.signature)):
+        raise InvalidSignature
+    remember_header(segments.header, header)
+
+
+def seal(segment: str, payload: bytes, key: Key) -> str:
+    """Join an encoded header and a payload, and sign both."""
+    signed = f"{segment}.{encode_base64url(payload)}"
+    return f"{signed}.{encode_base64url(key.sign(signed.encode('ascii')))}"
+
+
+def require_key(key: object) -> None:
+    """Refuse anything but one key.
+
+    Raises:
+        KeyRequired: nothing was given.
+        WrongType: something else than a `Key`.
+    """
+    if not isinstance(key, Key):
+        _refuse(key, "a Key")
+
+
+def require_keys(keys: object) -> None:
+    """Refuse anything but a key or a key set.
+
+    Raises:
+        KeyRequired: nothing was given.
+        WrongType: something else than a `Key` or `KeySet`.
+    """
+    if not isinstance(keys, Key | KeySet):
+        _refuse(keys, "a Key or a KeySet")
+
+
+def _refuse(given: object, wanted: str) -> None:
+    if given is None or (isinstance(given, str | bytes) and not given):
+        raise KeyRequired
+    raise WrongType(f"{wanted} is required, not {type(given).__name__}; see Key.from_secret, from_pem and from_jwk")

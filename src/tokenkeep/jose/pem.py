@@ -1,0 +1,115 @@
+"""PEM and DER in and out (RFC 7468, RFC 5280, RFC 5208, RFC 5915, RFC 8017).
+
+Reads PKCS #8 (encrypted too), PKCS #1 and SEC1 private keys, SPKI and PKCS #1 public keys, and the public part of an
+X.509 certificate, whose dates and signature are not looked at. Writes PKCS #8 and SPKI.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tokenkeep.jose.arguments import checked_bytes
+from tokenkeep.jose.errors import InvalidArgument, InvalidKey
+from tokenkeep.jose.material import PrivateMaterial, PublicMaterial, narrow
+
+__all__ = ["Encoding", "read_der", "read_pem", "write_private", "write_public"]
+
+_MAX_SIZE: Final = 65536
+_LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_PRIVATE_LABELS: Final = frozenset({b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY"})
+_PUBLIC_LABELS: Final = frozenset({b"PUBLIC KEY", b"RSA PUBLIC KEY"})
+
+Halves = tuple[PrivateMaterial | None, PublicMaterial]
+
+
+def read_pem(pem: bytes | str, password: bytes | None) -> Halves:
+    """Read the one key or certificate of a PEM text.
+
+    Raises:
+        InvalidKey: no such block, more than one, a wrong or missing password, an unsupported key.
+        WrongType: the text is neither text nor bytes, or the password is no bytes.
+    """
+    if isinstance(pem, str):
+        try:
+            pem = pem.encode("ascii")
+        except UnicodeEncodeError:
+            raise InvalidKey("invalid key: PEM is ASCII text") from None
+    data = _sized("a key in PEM", pem, password)
+    # `openssl ecparam -genkey` writes the name of the curve in a block of its own, which the key repeats.
+    labels = [label for label in _LABEL.findall(data) if label != b"EC PARAMETERS"]
+    if len(labels) != 1:
+        raise InvalidKey(f"invalid key: one PEM block expected, found {len(labels)}")
+    label = labels[0]
+    if label in _PRIVATE_LABELS:
+        found = _attempt(lambda: serialization.load_pem_private_key(data, password))
+    elif label in _PUBLIC_LABELS:
+        found = _attempt(lambda: serialization.load_pem_public_key(data))
+    elif label == b"CERTIFICATE":
+        found = _attempt(lambda: x509.load_pem_x509_certificate(data).public_key())
+    else:
+        raise InvalidKey("invalid key: this kind of PEM block is not supported")
+    return _narrowed(found, password)
+
+
+def read_der(der: bytes, password: bytes | None) -> Halves:
+    """Read a key or certificate in DER.
+
+    Raises:
+        InvalidKey: none of the readable structures, a wrong or missing password, an unsupported key.
+        WrongType: not bytes.
+    """
+    data = _sized("a key in DER", der, password)
+    found = (
+        _attempt(lambda: serialization.load_der_public_key(data))
+        or _attempt(lambda: x509.load_der_x509_certificate(data).public_key())
+        or _attempt(lambda: serialization.load_der_private_key(data, password))
+    )
+    return _narrowed(found, password)
+
+
+def write_private(private: PrivateMaterial, encoding: Encoding, password: bytes | None) -> bytes:
+    """Write PKCS #8, encrypted when a password is given.
+
+    Raises:
+        WrongType: the password is no bytes.
+        InvalidArgument: the password is empty or longer than 1023 bytes.
+    """
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:
+        if not 1 <= len(checked_bytes("a password", password)) <= 1023:
+            raise InvalidArgument("a password has 1 to 1023 bytes")
+        encryption = serialization.BestAvailableEncryption(password)
+    return private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def write_public(public: PublicMaterial, encoding: Encoding) -> bytes:
+    """Write SubjectPublicKeyInfo."""
+    return public.public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _sized(name: str, data: bytes, password: bytes | None) -> bytes:
+    checked_bytes(name, data)
+    if password is not None:
+        checked_bytes("a password", password)
+    if len(data) > _MAX_SIZE:
+        raise InvalidKey(f"invalid key: longer than {_MAX_SIZE} bytes")
+    return data
+
+
+def _attempt(load: Callable[[], object]) -> object | None:
+    try:
+        return load()
+    except Exception:  # noqa: BLE001 - whatever a parser of foreign bytes may raise; its sentence may quote them
+        return None
+
+
+def _narrowed(found: object | None, password: bytes | None) -> Halves:
+    if found is not None:
+        return narrow(found)
+    if password is None:
+        raise InvalidKey("invalid key: unreadable, or encrypted and no password was given")
+    raise InvalidKey("invalid key: unreadable, not encrypted, or the password is wrong")

@@ -1,0 +1,7 @@
+"""Settings: every option (`options`), where values come from (`sources`), and which may not start (`safety`)."""
+
+from tokenkeep.settings.options import Secret, Settings, SettingsError
+from tokenkeep.settings.safety import check_safety
+from tokenkeep.settings.sources import Loaded, load
+
+__all__ = ["Loaded", "Secret", "Settings", "SettingsError", "check_safety", "load"]

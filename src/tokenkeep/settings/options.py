@@ -1,0 +1,279 @@
+"""Every option: its default, its help, and what it may be. One frozen dataclass; nothing here reads anything.
+
+Not here: the order of sources (`settings.sources`), and rules about several options at once (`settings.safety`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tokenkeep.jose.algorithms import ALGORITHMS
+
+
+class SettingsError(Exception):
+    """A setting is unknown, of the wrong form, or not allowed; the text names it and the fix."""
+
+
+class Secret:
+    """A value that no repr, log or listing shows."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret cannot be pickled")
+
+
+_DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(raw: object) -> timedelta:
+    """Return the duration that a text such as `15m` or `7d` names; a bare number is refused."""
+    match = _DURATION.fullmatch(raw) if isinstance(raw, str) else None
+    if match is None:
+        raise ValueError("expected a duration such as 500ms, 30s, 15m, 12h or 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def format_duration(value: timedelta) -> str:
+    """Return the shortest text that `parse_duration` reads as this duration."""
+    milliseconds = value // timedelta(milliseconds=1)
+    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+def _parse_text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("expected text")
+    return raw
+
+
+def _parse_integer(raw: object) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, int | str) or not re.fullmatch(r"\d{1,9}", str(raw)):
+        raise ValueError("expected a whole number")
+    return int(raw)
+
+
+def _parse_boolean(raw: object) -> bool:
+    words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+    value = raw if isinstance(raw, bool) else words.get(raw.lower()) if isinstance(raw, str) else None
+    if value is None:
+        raise ValueError("expected on or off")
+    return value
+
+
+def _parse_list(raw: object) -> tuple[str, ...]:
+    items = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of texts, or one text with commas between them")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+class Kind(Enum):
+    """What sort of value an option holds, and how one is read."""
+
+    TEXT = ("text", _parse_text)
+    INTEGER = ("number", _parse_integer)
+    BOOLEAN = ("on|off", _parse_boolean)
+    DURATION = ("duration", parse_duration)
+    LIST = ("list", _parse_list)
+    PATH = ("path", lambda raw: Path(_parse_text(raw)))
+    SECRET = ("secret", lambda raw: Secret(_parse_text(raw)))
+    SECRETS = ("secrets", lambda raw: tuple(Secret(item) for item in _parse_list(raw)))
+
+    def __init__(self, word: str, parse: Callable[[object], Any]) -> None:
+        self.word = word
+        self.parse = parse
+
+    @property
+    def secret(self) -> bool:
+        """Whether values must not be shown, nor given as a flag."""
+        return self in {Kind.SECRET, Kind.SECRETS}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row of the table of options."""
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"TOKENKEEP_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def show(self, value: Any) -> str:
+        """Return a value as it would be written in a file, secrets masked."""
+        if value is None:
+            return "(not set)"
+        if self.kind.secret:
+            return "********" if value else "(not set)"
+        if self.kind is Kind.DURATION:
+            return format_duration(value)
+        if self.kind is Kind.BOOLEAN:
+            return "on" if value else "off"
+        if self.kind is Kind.LIST:
+            return ", ".join(value) or "(none)"
+        return str(value)
+
+
+def _option(default: Any, kind: Kind, help: str, check: Callable[[Any], str | None] | None = None) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": help, "check": check})
+
+
+def _between(least: timedelta, most: timedelta) -> Callable[[timedelta], str | None]:
+    def check(value: timedelta) -> str | None:
+        if least <= value <= most:
+            return None
+        return f"must be between {format_duration(least)} and {format_duration(most)}"
+
+    return check
+
+
+def _number(least: int, most: int) -> Callable[[int], str | None]:
+    return lambda value: None if least <= value <= most else f"must be between {least} and {most}"
+
+
+def _check_issuer(value: str) -> str | None:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        return "must be an http or https address without user, query or fragment"
+    if value.endswith("/") or value != value.lower().replace(parts.path.lower(), parts.path):
+        return "must be lower-case and must not end with a slash, since tokens are compared with it letter by letter"
+    return None
+
+
+def _check_algorithm(value: str) -> str | None:
+    return None if value in ALGORITHMS else f"must be one of {', '.join(ALGORITHMS)}"
+
+
+def _check_database(value: Secret | None) -> str | None:
+    if value is None or value.reveal().startswith(("postgresql://", "sqlite:///")):
+        return None
+    return "must begin with postgresql:// or sqlite:///"
+
+
+_SECOND, _MINUTE, _HOUR, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The value of every option. Each is checked on its own when an instance is made.
+
+    Raises:
+        SettingsError: a value is not allowed.
+    """
+
+    issuer: str = _option(
+        "http://127.0.0.1:8000",
+        Kind.TEXT,
+        "Public address of this server; the iss of every token, and their default audience.",
+        _check_issuer,
+    )
+    audiences: tuple[str, ...] = _option(
+        (), Kind.LIST, "Other audiences that /login and /refresh may issue access tokens for."
+    )
+    client_id: str = _option("tokenkeep", Kind.TEXT, "The client_id of every access token.")
+    data_dir: Path = _option(
+        Path(".tokenkeep"), Kind.PATH, "Directory of the embedded database and the generated server secret."
+    )
+    database_url: Secret | None = _option(
+        None,
+        Kind.SECRET,
+        "postgresql://user:password@host/name, or sqlite:///path; by default SQLite in the data directory.",
+        _check_database,
+    )
+    secret: Secret | None = _option(
+        None, Kind.SECRET, "Server secret, at least 32 bytes of text; by default generated in the data directory."
+    )
+    previous_secrets: tuple[Secret, ...] = _option(
+        (), Kind.SECRETS, "Server secrets before this one, so that what they protect can still be opened."
+    )
+    signing_algorithm: str = _option("ES256", Kind.TEXT, "Signature algorithm of new signing keys.", _check_algorithm)
+    access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", _between(_SECOND, _HOUR))
+    refresh_idle_ttl: timedelta = _option(
+        7 * _DAY, Kind.DURATION, "A session that is not refreshed for this long is over.", _between(_SECOND, 365 * _DAY)
+    )
+    session_ttl: timedelta = _option(
+        30 * _DAY, Kind.DURATION, "A session is over this long after its login.", _between(_SECOND, 365 * _DAY)
+    )
+    refresh_grace: timedelta = _option(
+        10 * _SECOND,
+        Kind.DURATION,
+        "How long after a refresh the token before it gets the same answer again.",
+        _between(timedelta(), _MINUTE),
+    )
+    leeway: timedelta = _option(
+        5 * _SECOND, Kind.DURATION, "How far clocks may differ.", _between(timedelta(), _MINUTE)
+    )
+    revocation_max_staleness: timedelta = _option(
+        5 * _SECOND,
+        Kind.DURATION,
+        "Without a look at the database for this long, tokens are neither accepted nor refused: 503.",
+        _between(_SECOND, _MINUTE),
+    )
+    allowed_origins: tuple[str, ...] = _option(
+        (), Kind.LIST, "Origins on the issuer's site, besides its own, whose pages may log in and refresh."
+    )
+    password_min_length: int = _option(15, Kind.INTEGER, "Characters of the shortest new password.", _number(8, 64))
+    hash_concurrency: int = _option(
+        2, Kind.INTEGER, "Passwords hashed at the same time; each takes 19 MiB.", _number(1, 64)
+    )
+    host: str = _option("127.0.0.1", Kind.TEXT, "Address to listen on.")
+    port: int = _option(8000, Kind.INTEGER, "Port to listen on.", _number(1, 65_535))
+    insecure_bind: bool = _option(
+        False, Kind.BOOLEAN, "Allow an http issuer or a host off loopback. Passwords then travel in clear text."
+    )
+    api_docs: bool = _option(False, Kind.BOOLEAN, "Serve /openapi.json although the issuer is not a loopback address.")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check = each.metadata["check"]
+            complaint = check(getattr(self, each.name)) if check else None
+            if complaint:
+                raise SettingsError(f"{each.name} {complaint}")
+        if self.refresh_idle_ttl > self.session_ttl:
+            raise SettingsError("refresh_idle_ttl must not be longer than session_ttl")
+
+
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {
+        each.name: Option(each.name, each.metadata["kind"], each.default, each.metadata["help"])
+        for each in fields(Settings)
+    }
+)
+"""The table of options by name."""

@@ -1,0 +1,1 @@
+"""The SQL stores: plain statements on SQLite or PostgreSQL, through one seam (`database`)."""

@@ -1,0 +1,137 @@
+"""Accounts in SQL."""
+
+from __future__ import annotations
+
+from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.storage.sql.database import Row, SqlTransaction
+
+_COLUMNS = "id, name, name_key, role, password_hash, token_version, created_at, last_login_at, disabled_at"
+
+
+class SqlAccounts:
+    """The account statements of one transaction (port `AccountStore`)."""
+
+    __slots__ = ("_tx",)
+
+    def __init__(self, tx: SqlTransaction) -> None:
+        self._tx = tx
+
+    async def find(self, account_id: AccountId) -> Account | None:
+        """Return the account with that id."""
+        return _account(await self._tx.fetch_one(f"SELECT {_COLUMNS} FROM accounts WHERE id = $1", account_id))
+
+    async def find_by_name(self, name_key: str) -> Account | None:
+        """Return the account whose name has that key."""
+        return _account(await self._tx.fetch_one(f"SELECT {_COLUMNS} FROM accounts WHERE name_key = $1", name_key))
+
+    async def page(self, after: str, limit: int) -> list[Account]:
+        """Return accounts in the order of their name keys, from the first one after `after`."""
+        rows = await self._tx.fetch(
+            f"SELECT {_COLUMNS} FROM accounts WHERE name_key > $1 ORDER BY name_key LIMIT $2", after, limit
+        )
+        return [account_from(row) for row in rows]
+
+    async def count(self) -> int:
+        """Return how many accounts there are."""
+        row = await self._tx.fetch_one("SELECT count(*) AS accounts FROM accounts")
+        return int(row["accounts"]) if row else 0
+
+    async def add(self, account: Account) -> bool:
+        """Store a new account; False if its name is taken."""
+        added = await self._tx.execute(
+            """
+            INSERT INTO accounts (id, name, name_key, role, password_hash, token_version, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (name_key) DO NOTHING
+            """,
+            account.id,
+            account.name,
+            account.name_key,
+            account.role,
+            account.password_hash,
+            account.token_version,
+            account.created_at,
+        )
+        return added == 1
+
+    async def claim_for_login(self, account: Account, *, password_hash: str, now: int) -> bool:
+        """Take the account's row for a login, storing `password_hash`; False if it changed since it was read."""
+        claimed = await self._tx.execute(
+            """
+            UPDATE accounts SET last_login_at = $1, password_hash = $2
+            WHERE id = $3 AND token_version = $4 AND password_hash = $5 AND disabled_at IS NULL
+            """,
+            now,
+            password_hash,
+            account.id,
+            account.token_version,
+            account.password_hash,
+        )
+        return claimed == 1
+
+    async def set_password(self, account_id: AccountId, *, password_hash: str) -> Account | None:
+        """Replace the password and raise the token version; returns the account as it now is."""
+        row = await self._tx.fetch_one(
+            f"""
+            UPDATE accounts SET password_hash = $2, token_version = token_version + 1
+            WHERE id = $1
+            RETURNING {_COLUMNS}
+            """,
+            account_id,
+            password_hash,
+        )
+        return _account(row)
+
+    async def set_role(self, account_id: AccountId, *, role: str) -> Account | None:
+        """Replace the role and raise the token version; returns the account as it now is."""
+        row = await self._tx.fetch_one(
+            f"""
+            UPDATE accounts SET role = $2, token_version = token_version + 1
+            WHERE id = $1 AND role <> $2
+            RETURNING {_COLUMNS}
+            """,
+            account_id,
+            role,
+        )
+        return _account(row)
+
+    async def disable(self, account_id: AccountId, *, now: int) -> Account | None:
+        """Disable an enabled account and raise its token version; None if there is no such enabled account."""
+        row = await self._tx.fetch_one(
+            f"""
+            UPDATE accounts SET disabled_at = $2, token_version = token_version + 1
+            WHERE id = $1 AND disabled_at IS NULL
+            RETURNING {_COLUMNS}
+            """,
+            account_id,
+            now,
+        )
+        return _account(row)
+
+    async def enable(self, account_id: AccountId) -> Account | None:
+        """Enable a disabled account; None if there is no such disabled account."""
+        row = await self._tx.fetch_one(
+            f"UPDATE accounts SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL RETURNING {_COLUMNS}",
+            account_id,
+        )
+        return _account(row)
+
+
+def account_from(row: Row, *, id_column: str = "id", prefix: str = "") -> Account:
+    """Return the account that a row describes, whose columns but the id may be prefixed."""
+    return Account(
+        id=AccountId(row[id_column]),
+        name=row[prefix + "name"],
+        name_key=row[prefix + "name_key"],
+        role=row[prefix + "role"],
+        token_version=row[prefix + "token_version"],
+        created_at=row[prefix + "created_at"],
+        password_hash=row[prefix + "password_hash"],
+        disabled_at=row[prefix + "disabled_at"],
+        last_login_at=row[prefix + "last_login_at"],
+    )
+
+
+def _account(row: Row | None) -> Account | None:
+    return None if row is None else account_from(row)

@@ -1,0 +1,119 @@
+"""Bring a database to the schema of this version: numbered files, applied once, under a lock, checksummed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+from tokenkeep.storage.sql.database import Database, SqlTransaction
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS migrations (
+    number BIGINT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at BIGINT NOT NULL
+)
+"""
+
+
+class SchemaMismatch(Exception):
+    """The database's schema is not one that this version can bring up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file of statements."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of the file, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def statements(self) -> list[str]:
+        """Return the statements; each ends with a semicolon at the end of a line."""
+        lines = [line for line in self.text.splitlines() if not line.startswith("--")]
+        return [statement for statement in "\n".join(lines).split(";\n") if statement.strip(";\n ")]
+
+
+def known_migrations() -> list[Migration]:
+    """Return the migrations of this version, in order."""
+    files = resources.files(f"{__package__}.migrations").iterdir()
+    found = [
+        Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text("utf-8"))
+        for file in files
+        if file.name.endswith(".sql")
+    ]
+    return sorted(found, key=lambda migration: migration.number)
+
+
+async def migrate(database: Database) -> list[Migration]:
+    """Apply what is missing, all of it or nothing; returns what was applied.
+
+    Processes that start at once wait for each other, and one of them does the work.
+
+    Raises:
+        SchemaMismatch: the database was made by a newer version, or an applied file has been changed since.
+        StorageUnavailable: the database did not answer.
+    """
+    return await database.transact(_apply_missing, known_migrations(), database.migration_lock)
+
+
+async def check_current(database: Database) -> None:
+    """Return if the database has the schema of this version.
+
+    Raises:
+        SchemaMismatch: it has not, and what to do.
+        StorageUnavailable: the database did not answer.
+    """
+    await database.transact(_require_all, known_migrations())
+
+
+async def _require_all(tx: SqlTransaction, known: list[Migration]) -> None:
+    if len(await _applied(tx, known)) < len(known):
+        # Raised inside the transaction, so that the table just made for looking does not remain.
+        raise SchemaMismatch("the database has not the schema of this version; bring it there with: tokenkeep migrate")
+
+
+async def _apply_missing(tx: SqlTransaction, known: list[Migration], lock: str | None) -> list[Migration]:
+    if lock is not None:
+        await tx.fetch(lock)
+    applied = await _applied(tx, known)
+    missing = [migration for migration in known if migration.number not in applied]
+    for migration in missing:
+        for statement in migration.statements():
+            await tx.execute(statement)
+        await tx.execute(
+            "INSERT INTO migrations (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
+            migration.number,
+            migration.name,
+            migration.checksum,
+            tx.now,
+        )
+    return missing
+
+
+async def _applied(tx: SqlTransaction, known: list[Migration]) -> set[int]:
+    """Return the numbers of the applied migrations, all of which this version must know as they were applied."""
+    await tx.execute(_TABLE)
+    applied = {row["number"]: row["checksum"] for row in await tx.fetch("SELECT number, checksum FROM migrations")}
+    checksums = {migration.number: migration.checksum for migration in known}
+    newer = applied.keys() - checksums.keys()
+    if newer:
+        raise SchemaMismatch(
+            f"the database has migration {max(newer)}, this version knows up to {max(checksums)}: "
+            "run the newer tokenkeep that made it"
+        )
+    for number, checksum in applied.items():
+        if checksum != checksums[number]:
+            raise SchemaMismatch(
+                f"migration {number} was applied with another content than this version has: "
+                "restore the released file or the database"
+            )
+    return set(applied)

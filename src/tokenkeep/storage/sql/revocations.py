@@ -1,0 +1,70 @@
+"""Revocations in SQL: an append-only list, numbered without gaps in commit order."""
+
+from __future__ import annotations
+
+from tokenkeep.contract.revocation import RevocationKind
+from tokenkeep.domain.revocations import Revocation, kept_until
+from tokenkeep.flows.ports import NumberedRevocation
+from tokenkeep.storage.sql.database import Row, SqlTransaction
+
+
+class SqlRevocations:
+    """The revocation statements of one transaction (port `RevocationStore`)."""
+
+    __slots__ = ("_tx",)
+
+    def __init__(self, tx: SqlTransaction) -> None:
+        self._tx = tx
+
+    async def append(self, revocation: Revocation) -> None:
+        """Append one. The last operation of its transaction: from here on others wait for the commit."""
+        head = await self._tx.fetch_one(
+            "UPDATE revocation_head SET number = number + 1 RETURNING number, longest_access_life"
+        )
+        if head is None:
+            raise LookupError("the table revocation_head has lost its row")
+        await self._tx.execute(
+            """
+            INSERT INTO revocations (number, kind, value, version, revoked_at, expires_at, reason, actor)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            """,
+            head["number"],
+            revocation.kind.value,
+            revocation.value,
+            revocation.version,
+            revocation.revoked_at,
+            kept_until(revocation.revoked_at, head["longest_access_life"]),
+            revocation.reason,
+            revocation.actor,
+        )
+
+    async def after(self, number: int, *, now: int) -> list[NumberedRevocation]:
+        """Return the unexpired ones with a greater number, in order."""
+        rows = await self._tx.fetch(
+            """
+            SELECT number, kind, value, version, revoked_at, expires_at, reason, actor FROM revocations
+            WHERE number > $1 AND expires_at > $2
+            ORDER BY number
+            """,
+            number,
+            now,
+        )
+        return [_numbered(row) for row in rows]
+
+    async def register_access_life(self, life: int) -> None:
+        """Remember the longest access-token life, in milliseconds, ever configured on this database."""
+        await self._tx.execute(
+            "UPDATE revocation_head SET longest_access_life = $1 WHERE longest_access_life < $1", life
+        )
+
+
+def _numbered(row: Row) -> NumberedRevocation:
+    revocation = Revocation(
+        kind=RevocationKind(row["kind"]),
+        value=row["value"],
+        version=row["version"],
+        revoked_at=row["revoked_at"],
+        reason=row["reason"],
+        actor=row["actor"],
+    )
+    return NumberedRevocation(row["number"], row["expires_at"], revocation)

@@ -1,0 +1,147 @@
+"""Sessions in SQL. The statement that rotates a refresh token lives here."""
+
+from __future__ import annotations
+
+from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.identifiers import AccountId, SessionId
+from tokenkeep.domain.sessions import Delivery, EndReason, Session
+from tokenkeep.storage.sql.accounts import account_from
+from tokenkeep.storage.sql.database import Row, SqlTransaction
+
+
+class SqlSessions:
+    """The session statements of one transaction (port `SessionStore`)."""
+
+    __slots__ = ("_tx",)
+
+    def __init__(self, tx: SqlTransaction) -> None:
+        self._tx = tx
+
+    async def add(self, session: Session) -> None:
+        """Store a new session, in the transaction that claimed its account."""
+        await self._tx.execute(
+            """
+            INSERT INTO sessions (
+                id, account_id, secret, secret_version, generation, rotated_at, previous_rotated_at, created_at,
+                last_used_at, idle_expires_at, expires_at, delivery, methods, user_agent, fingerprint, address
+            )
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            """,
+            session.id,
+            session.account_id,
+            session.secret,
+            session.secret_version,
+            session.generation,
+            session.rotated_at,
+            session.previous_rotated_at,
+            session.created_at,
+            session.last_used_at,
+            session.idle_expires_at,
+            session.expires_at,
+            session.delivery.value,
+            " ".join(session.methods),
+            session.user_agent,
+            session.fingerprint,
+            session.address,
+        )
+
+    async def find_with_account(self, session_id: SessionId) -> tuple[Session, Account] | None:
+        """Return the session and the account it belongs to."""
+        row = await self._tx.fetch_one(
+            """
+            SELECT sessions.*,
+                accounts.name AS account_name, accounts.name_key AS account_name_key,
+                accounts.role AS account_role, accounts.password_hash AS account_password_hash,
+                accounts.token_version AS account_token_version, accounts.created_at AS account_created_at,
+                accounts.last_login_at AS account_last_login_at, accounts.disabled_at AS account_disabled_at
+            FROM sessions JOIN accounts ON accounts.id = sessions.account_id
+            WHERE sessions.id = $1
+            """,
+            session_id,
+        )
+        return None if row is None else (_session(row), account_from(row, id_column="account_id", prefix="account_"))
+
+    async def advance(self, session: Session, successor: Session) -> bool:
+        """Replace a session by its successor; False if it moved or ended since it was read."""
+        advanced = await self._tx.execute(
+            """
+            UPDATE sessions
+            SET generation = $3, rotated_at = $4, previous_rotated_at = $5, last_used_at = $6, idle_expires_at = $7,
+                user_agent = $8, fingerprint = $9, address = $10
+            WHERE id = $1 AND generation = $2 AND revoked_at IS NULL
+            """,
+            session.id,
+            session.generation,
+            successor.generation,
+            successor.rotated_at,
+            successor.previous_rotated_at,
+            successor.last_used_at,
+            successor.idle_expires_at,
+            successor.user_agent,
+            successor.fingerprint,
+            successor.address,
+        )
+        return advanced == 1
+
+    async def touch(self, session: Session, *, now: int) -> bool:
+        """Take a session's row without moving it; False if it moved or ended since it was read."""
+        touched = await self._tx.execute(
+            "UPDATE sessions SET last_used_at = $3 WHERE id = $1 AND generation = $2 AND revoked_at IS NULL",
+            session.id,
+            session.generation,
+            now,
+        )
+        return touched == 1
+
+    async def end(self, session_id: SessionId, reason: EndReason, *, now: int) -> bool:
+        """End a session; False if it had ended before."""
+        ended = await self._tx.execute(
+            "UPDATE sessions SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL",
+            session_id,
+            now,
+            reason.value,
+        )
+        return ended == 1
+
+    async def end_all(self, account_id: AccountId, reason: EndReason, *, now: int) -> int:
+        """End every session of an account; returns how many."""
+        return await self._tx.execute(
+            "UPDATE sessions SET revoked_at = $2, revoked_reason = $3 WHERE account_id = $1 AND revoked_at IS NULL",
+            account_id,
+            now,
+            reason.value,
+        )
+
+    async def count_live(self, *, now: int) -> int:
+        """Return how many sessions are neither ended nor expired."""
+        row = await self._tx.fetch_one(
+            """
+            SELECT count(*) AS live FROM sessions
+            WHERE revoked_at IS NULL AND idle_expires_at > $1 AND expires_at > $1
+            """,
+            now,
+        )
+        return int(row["live"]) if row else 0
+
+
+def _session(row: Row) -> Session:
+    return Session(
+        id=SessionId(row["id"]),
+        account_id=AccountId(row["account_id"]),
+        secret=row["secret"],
+        secret_version=row["secret_version"],
+        generation=row["generation"],
+        rotated_at=row["rotated_at"],
+        previous_rotated_at=row["previous_rotated_at"],
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        idle_expires_at=row["idle_expires_at"],
+        expires_at=row["expires_at"],
+        delivery=Delivery(row["delivery"]),
+        methods=tuple(row["methods"].split()),
+        user_agent=row["user_agent"],
+        fingerprint=row["fingerprint"],
+        address=row["address"],
+        revoked_at=row["revoked_at"],
+        revoked_reason=row["revoked_reason"],
+    )
