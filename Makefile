@@ -35,7 +35,7 @@ test: $(VENV)/stamp-dev ## set up what is missing and run the tests; options for
 check: $(VENV)/stamp-dev ## formatting, lint, types and import rules
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy src $(wildcard tests/typing)
+	$(VENV)/bin/mypy src $(wildcard tests/typing/*.py)
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 format: $(VENV)/stamp-dev ## format the code and apply the safe fixes

@@ -47,7 +47,7 @@ def log_request(method: str, path: str, status: int, seconds: float) -> None:
         _log.info("request", extra={"method": method, "path": path, "status": status, "ms": round(seconds * 1000, 2)})
 
 
-def _escape(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
+def _escape(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     """Make every text one printable line: no line breaks, no terminal controls, no bidi marks."""
     return {key: _one_line(value) if isinstance(value, str) else value for key, value in event.items()}
 

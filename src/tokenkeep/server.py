@@ -1,15 +1,11 @@
-"""`AuthServer`: builds the object graph from settings. What the command line, `create_app` and an application open alike."""
+"""`AuthServer`: opens, serves and closes an auth server; the command line and embedding applications use it alike."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -19,72 +15,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tokenkeep import observability
 from tokenkeep.api import app as http
 from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.endpoint import Endpoint, Services
+from tokenkeep.api.endpoint import Endpoint
 from tokenkeep.api.openapi import describe, description_endpoint
 from tokenkeep.api.routes import ROUTES
+from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble, choose_database, is_embedded, read_secrets
 from tokenkeep.contract.revocation import RevocationSet
-from tokenkeep.domain.accounts import PasswordPolicy
-from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background, Chore
-from tokenkeep.flows.follow_revocations import FollowRevocations
-from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
-from tokenkeep.flows.key_ring import KeyRing
-from tokenkeep.flows.login import Login
-from tokenkeep.flows.logout import Logout
-from tokenkeep.flows.overview import ViewOverview
-from tokenkeep.flows.ports import Clock, Storage, Transaction
-from tokenkeep.flows.refresh import Refresh
-from tokenkeep.flows.revoke import Revoker
-from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.issue_tokens import ClaimsHook
+from tokenkeep.flows.ports import Clock, Transaction
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
-from tokenkeep.passwords import Argon2Parameters, HashingPool
-from tokenkeep.settings import Secret, Settings, SettingsError, check_safety, load
+from tokenkeep.settings import Settings, SettingsError, check_safety, load
 from tokenkeep.settings.safety import is_loopback
 from tokenkeep.storage.data_directory import DataDirectory
-from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
-from tokenkeep.storage.sql.sqlite import SqliteDatabase
-from tokenkeep.storage.sql.stores import SqlStorage
 from tokenkeep.verifier import TokenVerifier
 
-HASHING_WAIT: Final = 5.0
-"""Seconds that a login may wait for its turn to be checked."""
 REVOCATION_POLL: Final = 0.25
 """Seconds between two looks at whether another process has revoked something."""
 KEY_POLL: Final = 10.0
 """Seconds between two looks at the signing keys."""
-
-
-class SystemClock:
-    """The clocks of this machine (port `Clock`)."""
-
-    def now(self) -> int:
-        """Return the wall clock in milliseconds since the epoch, UTC."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Return seconds on a clock that never steps."""
-        return time.monotonic()
-
-
-_MILLISECOND: Final = timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What is built when the server is opened."""
-
-    database: Database
-    storage: Storage
-    hasher: HashingPool
-    accounts: AdministerAccounts
-    key_ring: KeyRing
-    follow: FollowRevocations
-    services: Services
 
 
 class AuthServer:
@@ -106,13 +58,13 @@ class AuthServer:
         Raises:
             SettingsError: the settings are not allowed or not safe.
         """
-        self.settings = settings if settings is not None else load(environ=os.environ).settings
+        self.settings: Final = settings if settings is not None else load(environ=os.environ).settings
         check_safety(self.settings)
         self._clock = clock or SystemClock()
         self._claims = claims
         self._revoked = RevocationSet()
         self._directory = DataDirectory(self.settings.data_dir)
-        self._parts: _Parts | None = None
+        self._graph: ObjectGraph | None = None
         self._http: ASGIApp | None = None
         self._exit = AsyncExitStack()
         self.verifier: Final = TokenVerifier(
@@ -134,7 +86,7 @@ class AuthServer:
         Raises:
             RuntimeError: the server is not open.
         """
-        return self._open_parts().accounts
+        return self._opened().accounts
 
     async def open(self) -> None:
         """Make ready to serve: data directory, secret, database, schema, keys, revocations, background chores.
@@ -142,34 +94,32 @@ class AuthServer:
         Raises:
             DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, StorageUnavailable: it cannot, and why.
         """
-        try:
-            self._directory.create()
-            if _embedded(self.settings):
+        embedded = is_embedded(self.settings)
+        async with self._closed_on_error():
+            if embedded:
+                self._directory.create()
                 self._directory.lock()
                 self._exit.callback(self._directory.unlock)
-            parts = await self._connect(create_secret=_embedded(self.settings))
-            await migrate(parts.database)
-            await parts.storage.transact(_register_access_life, self.settings.access_ttl // _MILLISECOND)
-            await RotateKeys(parts.storage, self.settings.signing_algorithm).establish()
-            await parts.key_ring.reload()
-            await parts.follow.poll()
+            graph, database = await self._connect(create_secret=embedded)
+            await migrate(database)
+            await graph.storage.transact(_register_access_life, graph.access_life)
+            await graph.rotate_keys.establish()
+            await graph.key_ring.reload()
+            await graph.follow_revocations.poll()
             background = Background(
                 [
-                    Chore("reading revocations", REVOCATION_POLL, parts.follow.poll),
-                    Chore("reading signing keys", KEY_POLL, parts.key_ring.reload),
+                    Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
+                    Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
                 ]
             )
             background.start()
             self._exit.push_async_callback(background.stop)
             self._http = http.build(
-                self._endpoints(parts.services.cookies),
-                parts.services,
+                self._endpoints(),
+                graph.services,
                 allowed_origins=self.settings.allowed_origins,
                 log=observability.log_request,
             )
-        except BaseException:
-            await self.close()
-            raise
 
     async def open_for_commands(self) -> None:
         """Connect to what a server has made, beside it: no schema, key or secret is made, and no lock is taken.
@@ -177,14 +127,10 @@ class AuthServer:
         Raises:
             DataDirectoryError, SettingsError, SchemaMismatch, StorageUnavailable: it cannot, and why.
         """
-        try:
-            if _embedded(self.settings):
-                self._directory.require()
-            parts = await self._connect(create_secret=False)
-            await check_current(parts.database)
-        except BaseException:
-            await self.close()
-            raise
+        async with self._closed_on_error():
+            self._require_directory()
+            _, database = await self._connect(create_secret=False)
+            await check_current(database)
 
     async def migrate(self) -> list[Migration]:
         """Bring the database to this version's schema and disconnect; returns what was applied.
@@ -192,18 +138,19 @@ class AuthServer:
         Raises:
             DataDirectoryError, SettingsError, SchemaMismatch, StorageUnavailable: it cannot, and why.
         """
+        self._require_directory()
+        database = choose_database(self.settings, self._directory, self._clock)
+        await database.open()
         try:
-            if _embedded(self.settings):
-                self._directory.require()
-            return await migrate((await self._connect(create_secret=False)).database)
+            return await migrate(database)
         finally:
-            await self.close()
+            await database.close()
 
     async def close(self) -> None:
         """Stop the chores, finish what is under way, disconnect, and let another process serve."""
         self._http = None
-        self._parts = None
         await self._exit.aclose()
+        self._graph = None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -239,77 +186,33 @@ class AuthServer:
 
         parent.router.lifespan_context = lifespan
 
-    async def _connect(self, *, create_secret: bool) -> _Parts:
-        secret_ring = self._secret_ring(create=create_secret)
-        database = self._database()
+    @asynccontextmanager
+    async def _closed_on_error(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            await self.close()
+            raise
+
+    def _require_directory(self) -> None:
+        if self.settings.database_url is None:
+            self._directory.require()
+
+    async def _connect(self, *, create_secret: bool) -> tuple[ObjectGraph, Database]:
+        secret_ring = read_secrets(self.settings, self._directory, create=create_secret)
+        database = choose_database(self.settings, self._directory, self._clock)
         self._exit.push_async_callback(database.close)
         await database.open()
-        parts = self._assemble(database, secret_ring)
-        self._exit.callback(parts.hasher.close)
-        self._parts = parts
-        return parts
+        outside = Outside(database, secret_ring, self._clock, self._revoked, self.verifier, self._claims)
+        graph = assemble(self.settings, outside)
+        self._exit.callback(graph.hasher.close)
+        self._graph = graph
+        return graph, database
 
-    def _assemble(self, database: Database, secret_ring: SecretRing) -> _Parts:
-        settings = self.settings
-        storage = SqlStorage(database, Sealer(secret_ring))
-        hasher = HashingPool(Argon2Parameters(), concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
-        key_ring = KeyRing(storage)
-        revoker = Revoker(settings.issuer, self._revoked)
-        tokens = TokenIssuer(key_ring, secret_ring, _token_policy(settings), self._claims)
-        sessions = _session_policy(settings)
-        return _Parts(
-            database=database,
-            storage=storage,
-            hasher=hasher,
-            accounts=AdministerAccounts(storage, hasher, revoker, PasswordPolicy(settings.password_min_length)),
-            key_ring=key_ring,
-            follow=FollowRevocations(
-                storage,
-                self._revoked,
-                self._clock,
-                issuer=settings.issuer,
-                max_staleness=settings.revocation_max_staleness.total_seconds(),
-            ),
-            services=Services(
-                login=Login(storage, hasher, tokens, revoker, secret_ring, sessions),
-                refresh=Refresh(storage, tokens, revoker, secret_ring, sessions),
-                logout=Logout(storage, revoker, secret_ring),
-                overview=ViewOverview(storage),
-                key_ring=key_ring,
-                verifier=self.verifier,
-                storage=storage,
-                cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
-                ready=lambda: self._revoked.fresh(self._clock.monotonic()),
-            ),
-        )
-
-    def _secret_ring(self, *, create: bool) -> SecretRing:
-        if self.settings.secret is not None:
-            text: str | None = self.settings.secret.reveal()
-        else:
-            text = self._directory.read_secret() or (self._directory.create_secret() if create else None)
-        if text is None:
-            raise SettingsError("no server secret: set TOKENKEEP_SECRET (make one with: tokenkeep secret generate)")
-        try:
-            return SecretRing(text.encode(), [_bytes(previous) for previous in self.settings.previous_secrets])
-        except ValueError as error:
-            raise SettingsError(f"secret: {error}; make one with: tokenkeep secret generate") from None
-
-    def _database(self) -> Database:
-        url = self.settings.database_url.reveal() if self.settings.database_url else None
-        if url is None:
-            return SqliteDatabase(self._directory.database, self._clock)
-        if url.startswith("sqlite:///"):
-            return SqliteDatabase(Path(url.removeprefix("sqlite:///")), self._clock)
-        # Imported when configured only: the driver costs memory that the embedded default need not spend.
-        from tokenkeep.storage.sql.postgres import PostgresDatabase  # noqa: PLC0415
-
-        return PostgresDatabase(url)
-
-    def _endpoints(self, cookies: CookiePolicy) -> list[Endpoint]:
+    def _endpoints(self) -> list[Endpoint]:
         if not self.settings.api_docs and not is_loopback(urlsplit(self.settings.issuer).hostname or ""):
             return list(ROUTES)
-        return [*ROUTES, description_endpoint(describe_api(self.settings, cookies))]
+        return [*ROUTES, description_endpoint(describe_api(self.settings))]
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -324,12 +227,12 @@ class AuthServer:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _verification_keys(self) -> KeySet:
-        return self._open_parts().key_ring.verification_keys()
+        return self._opened().key_ring.verification_keys()
 
-    def _open_parts(self) -> _Parts:
-        if self._parts is None:
+    def _opened(self) -> ObjectGraph:
+        if self._graph is None:
             raise RuntimeError("the server is not open")
-        return self._parts
+        return self._graph
 
 
 def create_app() -> ASGIApp:
@@ -337,36 +240,10 @@ def create_app() -> ASGIApp:
     return AuthServer().app
 
 
-def describe_api(settings: Settings, cookies: CookiePolicy | None = None) -> dict[str, Any]:
+def describe_api(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of a server with these settings."""
-    policy = cookies or CookiePolicy.of(settings.issuer, settings.allowed_origins)
-    return describe(ROUTES, issuer=settings.issuer, cookie=policy.name, version=metadata.version("tokenkeep"))
-
-
-def _token_policy(settings: Settings) -> TokenPolicy:
-    return TokenPolicy(
-        issuer=settings.issuer,
-        client_id=settings.client_id,
-        audiences=(settings.issuer, *settings.audiences),
-        access_life=settings.access_ttl // timedelta(seconds=1),
-    )
-
-
-def _session_policy(settings: Settings) -> SessionPolicy:
-    return SessionPolicy(
-        idle=settings.refresh_idle_ttl // _MILLISECOND,
-        absolute=settings.session_ttl // _MILLISECOND,
-        grace=settings.refresh_grace // _MILLISECOND,
-    )
-
-
-def _embedded(settings: Settings) -> bool:
-    """Tell whether the database is a file of this machine, for one server process."""
-    return settings.database_url is None or settings.database_url.reveal().startswith("sqlite:")
-
-
-def _bytes(secret: Secret) -> bytes:
-    return secret.reveal().encode()
+    cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
+    return describe(ROUTES, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
 
 
 async def _register_access_life(tx: Transaction, life: int) -> None:

@@ -91,5 +91,5 @@ class _Frame:
         self._log(scope["method"], scope["path"], status, time.monotonic() - started)
 
 
-async def _respond_to_error(request: Request, error: Exception) -> Response:
+async def _respond_to_error(_request: Request, error: Exception) -> Response:
     return problem_of(error)

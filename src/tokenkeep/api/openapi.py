@@ -36,8 +36,9 @@ def describe(endpoints: Sequence[Endpoint], *, issuer: str, cookie: str, version
         cookie: the name of the refresh cookie.
         version: the version of this software.
     """
-    types = {Problem, *(each.answer for each in endpoints), *(each.body for each in endpoints if each.body)}
-    ordered = sorted(types, key=lambda each: each.__name__)
+    answers: set[type] = {Problem, *(each.answer for each in endpoints)}
+    bodies: set[type] = {each.body for each in endpoints if each.body}
+    ordered = sorted(answers | bodies, key=lambda schema: schema.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
@@ -61,7 +62,7 @@ def description_endpoint(document: dict[str, Any]) -> Endpoint:
     """Return the row that serves the document."""
     encoded = msgspec.json.encode(document)
 
-    async def openapi(call: Call[Any]) -> Answer:
+    async def openapi(_call: Call[Any]) -> Answer:
         return Answer(encoded)
 
     return Endpoint("GET", "/openapi.json", Guard.PUBLIC, openapi, Description, "Describe this interface.")

@@ -17,7 +17,7 @@ async def admin(call: Call[Any]) -> Answer:
     return Answer(OverviewResponse(overview.accounts, overview.live_sessions, keys))
 
 
-async def livez(call: Call[Any]) -> Answer:
+async def livez(_call: Call[Any]) -> Answer:
     """Tell that the process runs."""
     return Answer(Health("ok"))
 

@@ -1,4 +1,4 @@
-"""The route table: path, method, guard, handler, schemas. The application and its OpenAPI description derive from it."""
+"""The route table: path, method, guard, handler, schemas. The application and its description derive from it."""
 
 from __future__ import annotations
 

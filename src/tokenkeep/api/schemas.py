@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 
-class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A request body; its repr shows no values, since most of them are secrets."""
 
     def __repr__(self) -> str:
@@ -36,7 +36,7 @@ class LogoutRequest(RequestBody):
     refresh_token: str | None = None
 
 
-class ResponseBody(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
+class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """A response body."""
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,6 @@ import click
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
-from starlette.types import ASGIApp
 
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
@@ -53,7 +53,7 @@ def serve(config: Path | None, **flags: Any) -> None:
     ).serve(target_loader=partial(_load, config, flags), wrap_loader=False)
 
 
-def _load(config: Path | None, flags: dict[str, Any]) -> ASGIApp:
+def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable[None]]:
     """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
     set_up_logging()
     return AuthServer(load(config=config, environ=os.environ, flags=flags).settings).app

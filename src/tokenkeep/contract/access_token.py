@@ -11,10 +11,29 @@ from typing import Any, Final
 
 from tokenkeep.jose.errors import ClaimInvalid, ClaimMissing
 
-TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  (RFC 9068 §2.1: a media type, no secret)
+TOKEN_TYPE: Final = "at+jwt"
 
 RESERVED_CLAIMS: Final = frozenset(
-    "iss sub aud exp nbf iat jti client_id sid ver auth_time amr acr name role cnf scope act".split()
+    [
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "client_id",
+        "sid",
+        "ver",
+        "auth_time",
+        "amr",
+        "acr",
+        "name",
+        "role",
+        "cnf",
+        "scope",
+        "act",
+    ]
 )
 """Claim names that an embedding application may not set through its claims hook."""
 

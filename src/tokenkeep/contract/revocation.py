@@ -21,7 +21,7 @@ class RevocationKind(StrEnum):
     """What an entry revokes; the value is the first member of the array that is hashed."""
 
     SESSION = "sid"
-    TOKEN = "jti"  # noqa: S105  (a claim name)
+    TOKEN = "jti"
     ACCOUNT = "sub"
     KEY = "kid"
 

@@ -19,7 +19,7 @@ class EventKind(StrEnum):
     ACCOUNT_DISABLED = "account_disabled"
     ACCOUNT_ENABLED = "account_enabled"
     ROLE_CHANGED = "role_changed"
-    PASSWORD_SET = "password_set"  # noqa: S105  (an event)
+    PASSWORD_SET = "password_set"
     SESSION_STARTED = "session_started"
     SESSION_ENDED = "session_ended"
     REFRESH_REUSED = "refresh_reused"

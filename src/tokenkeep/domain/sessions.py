@@ -44,7 +44,7 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     REUSE = "reuse"
     ROLLED_BACK = "rolled_back"
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105  (a reason)
+    PASSWORD_CHANGED = "password_changed"
     ACCOUNT_DISABLED = "account_disabled"
 
 

@@ -1,4 +1,4 @@
-"""Create accounts and change them: disable, enable, set a role or a password. What must end with a change, ends with it."""
+"""Create accounts and change them: disable, enable, set a role or a password, and end what must end with that."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ class Login:
         hasher: PasswordHasher,
         issuer: TokenIssuer,
         revoker: Revoker,
+        *,
         secret_ring: SecretRing,
         policy: SessionPolicy,
     ) -> None:

@@ -45,14 +45,9 @@ MAX_HEADER_SIZE: Final = 2048
 _RESERVED: Final = frozenset({"alg", "kid", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"})
 
 
-class Segments(NamedTuple):
-    """A token cut into its parts, all still encoded."""
-
-    header: bytes
-    payload: bytes
-    signature: bytes
-    #: Header and payload with the dot between them: what is signed.
-    signed: bytes
+#: A token cut into its parts, all still encoded: header, payload, signature, and what is signed, which is header and
+#: payload with the dot between them.
+Segments = tuple[bytes, bytes, bytes, bytes]
 
 
 class Header(NamedTuple):
@@ -80,7 +75,7 @@ def check_max_size(max_size: int) -> None:
 
 
 def split(token: str | bytes, max_size: int) -> Segments:
-    """Cut a token at its two dots, after checking its size.
+    """Cut a token at its two dots, after checking its size: header, payload, signature, what is signed.
 
     Raises:
         MalformedToken: too long, not ASCII, not three segments, no header, no signature, or the header too long.
@@ -103,7 +98,7 @@ def split(token: str | bytes, max_size: int) -> Segments:
         raise MalformedToken("malformed token: no header")
     if len(header) > MAX_HEADER_SIZE:
         raise MalformedToken(f"malformed token: header longer than {MAX_HEADER_SIZE} bytes")
-    return Segments(header, payload, signature, signed)
+    return header, payload, signature, signed
 
 
 # Headers by their exact text. Only headers of correctly signed tokens get in, so that a stranger can neither fill nor

@@ -69,6 +69,7 @@ def decode_base64url(text: bytes | str) -> bytes:
 
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
+_CONTAINERS: Final = frozenset({dict, list})
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
@@ -98,23 +99,15 @@ def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
         raise MalformedJson("malformed JSON") from None
     if type(value) is not dict:
         raise MalformedJson("malformed JSON: not an object")
-    # Each member brings one colon, and one `":` unless white space stands between the two. Strings can only add more.
-    # So as many `":` as members in the outermost object means that no member was lost to a second one of its name.
-    # The same holds for brackets: strings can only add to the depth.
-    if (
-        data.count(b'":') != len(value)
-        or b" :" in data
-        or b"\n:" in data
-        or b"\t:" in data
-        or b"\r:" in data
-        or data.count(b"[") + data.count(b"{") > max_depth
-    ):
+    # Brackets inside strings can only add to the count. And a text that is exactly what would be written for the value
+    # holds each name once: a second member of the same name would make the text longer than what is written.
+    if data.count(b"{") + data.count(b"[") > max_depth or _encode(value) != data:
         _check_structure(data, value, max_depth)
     return value
 
 
 def _check_structure(data: bytes, value: dict[str, Any], max_depth: int) -> None:
-    """Count depth and members exactly, for a text that the quick test could not clear."""
+    """Count depth and members exactly, for a text that is spelt another way than ours."""
     members = 0
     depth = 0
     level: list[Any] = [value]
@@ -188,9 +181,8 @@ def freeze_object(value: dict[str, Any]) -> Mapping[str, Any]:
 
     The objects and arrays inside are replaced in place, so the caller must own the dictionary and forget it.
     """
-    for name, item in value.items():
-        kind = type(item)
-        if kind is list or kind is dict:
+    if not _CONTAINERS.isdisjoint(map(type, value.values())):
+        for name, item in value.items():
             value[name] = _frozen(item)
     return MappingProxyType(value)
 

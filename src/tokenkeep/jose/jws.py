@@ -85,10 +85,10 @@ def verify(
     check_max_size(max_size)
     require_keys(keys)
     segments = split(token, max_size)
-    header = read_header(segments.header)
+    header = read_header(segments[0])
     check_header(header, accepted)
     check_signature(segments, header, keys)
-    return JwsContent(header.parameters, decode_payload(segments.payload))
+    return JwsContent(header.parameters, decode_payload(segments[1]))
 
 
 def check_signature(segments: Segments, header: Header, keys: Key | KeySet) -> None:
@@ -102,9 +102,10 @@ def check_signature(segments: Segments, header: Header, keys: Key | KeySet) -> N
     # Once more at the moment of use: whatever chose the key, it only ever works with its own algorithm.
     if key.alg != header.alg:
         raise AlgorithmNotAllowed("algorithm not allowed: the key is bound to another one")
-    if not key.verify(segments.signed, decode_signature(segments.signature)):
+    head, _, signature, signed = segments
+    if not key.verify(signed, decode_signature(signature)):
         raise InvalidSignature
-    remember_header(segments.header, header)
+    remember_header(head, header)
 
 
 def seal(segment: str, payload: bytes, key: Key) -> str:

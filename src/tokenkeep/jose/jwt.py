@@ -205,15 +205,15 @@ def verify_with_policy(
     _check_keys(keys, policy)
     moment = _instant(now)
     segments = split(token, max_size)
-    header = read_header(segments.header)
+    header = read_header(segments[0])
     check_header(header, accepted)
-    if isinstance(keys, Mapping):
-        # The issuer is read before anybody vouches for it, and used for nothing but to pick among the keys given.
-        claims = _decode_claims(segments.payload)
-        check_signature(segments, header, _keys_of_issuer(keys, claims))
-    else:
+    if isinstance(keys, Key | KeySet):
         check_signature(segments, header, keys)
-        claims = _decode_claims(segments.payload)
+        claims = _decode_claims(segments[1])
+    else:
+        # The issuer is read before anybody vouches for it, and used for nothing but to pick among the keys given.
+        claims = _decode_claims(segments[1])
+        check_signature(segments, header, _keys_of_issuer(keys, claims))
     check_type(header.type, policy)
     check_claims(claims, policy, moment)
     return VerifiedToken(header.parameters, freeze_object(claims))
@@ -227,18 +227,17 @@ def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> 
         UsageError: a wrong argument.
     """
     check_max_size(max_size)
-    segments = split(token, max_size)
-    if segments.signature:  # an unsigned token can be looked at, but never verified
-        decode_signature(segments.signature)
-    header = read_header(segments.header)
-    return UnverifiedToken(header.parameters, freeze_object(_decode_claims(segments.payload)))
+    head, payload, signature, _ = split(token, max_size)
+    if signature:  # an unsigned token can be looked at, but never verified
+        decode_signature(signature)
+    return UnverifiedToken(read_header(head).parameters, freeze_object(_decode_claims(payload)))
 
 
 _remembered_policy: Final = lru_cache(maxsize=256, typed=True)(ClaimsPolicy)
 
 
 def _check_keys(keys: Keys, policy: ClaimsPolicy) -> None:
-    if not isinstance(keys, Mapping):
+    if isinstance(keys, Key | KeySet) or not isinstance(keys, Mapping):
         require_keys(keys)
         if policy.issuer is None:
             raise InvalidArgument("issuer is required, unless keys are bound to issuers in a mapping")

@@ -1,4 +1,4 @@
-"""Argon2id (RFC 9106): named parameters, hashing, and checking. Blocking; `passwords.pool` takes it off the event loop."""
+"""Argon2id (RFC 9106): parameters, hashing, and checking. Blocking; `passwords.pool` takes it off the event loop."""
 
 from __future__ import annotations
 

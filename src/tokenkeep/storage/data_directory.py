@@ -97,7 +97,7 @@ class DataDirectory:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(handle)
-            os.rename(staged, self.secret)
+            staged.rename(self.secret)
             _sync_directory(self.path)
         except OSError as error:
             raise DataDirectoryError(f"server secret {self.secret} cannot be written: {error.strerror}") from None

@@ -1,0 +1,176 @@
+"""The object graph: which implementation each flow is given, built from settings. The only module that knows them all.
+
+Not here: opening, closing and serving (`server`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from tokenkeep.api.cookies import CookiePolicy
+from tokenkeep.api.endpoint import Services
+from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.domain.accounts import PasswordPolicy
+from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.sessions import SessionPolicy
+from tokenkeep.flows.administer_accounts import AdministerAccounts
+from tokenkeep.flows.follow_revocations import FollowRevocations
+from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
+from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.login import Login
+from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.overview import ViewOverview
+from tokenkeep.flows.ports import Clock, Storage
+from tokenkeep.flows.refresh import Refresh
+from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.passwords import Argon2Parameters, HashingPool
+from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.storage.data_directory import DataDirectory
+from tokenkeep.storage.sealing import Sealer
+from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.sqlite import SqliteDatabase
+from tokenkeep.storage.sql.stores import SqlStorage
+from tokenkeep.verifier import TokenVerifier
+
+HASHING_WAIT: Final = 5.0
+"""Seconds that a login may wait for its turn to be checked."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_SQLITE_URL: Final = "sqlite:///"
+
+
+class SystemClock:
+    """The clocks of this machine (port `Clock`)."""
+
+    def now(self) -> int:
+        """Return the wall clock in milliseconds since the epoch, UTC."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps."""
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the graph is built upon: connections, clocks, and what the embedding application brings."""
+
+    database: Database
+    secret_ring: SecretRing
+    clock: Clock
+    revoked: RevocationSet
+    verifier: TokenVerifier
+    claims: ClaimsHook | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectGraph:
+    """Everything that an open server consists of."""
+
+    storage: Storage
+    hasher: HashingPool
+    accounts: AdministerAccounts
+    key_ring: KeyRing
+    rotate_keys: RotateKeys
+    follow_revocations: FollowRevocations
+    services: Services
+    access_life: int
+    """Milliseconds of an access token's life."""
+
+
+def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
+    """Return the object graph of a server with these settings."""
+    storage = SqlStorage(outside.database, Sealer(outside.secret_ring))
+    hasher = HashingPool(Argon2Parameters(), concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
+    key_ring = KeyRing(storage)
+    revoker = Revoker(settings.issuer, outside.revoked)
+    tokens = TokenIssuer(key_ring, outside.secret_ring, _token_policy(settings), outside.claims)
+    sessions = _session_policy(settings)
+    return ObjectGraph(
+        storage=storage,
+        hasher=hasher,
+        accounts=AdministerAccounts(storage, hasher, revoker, PasswordPolicy(settings.password_min_length)),
+        key_ring=key_ring,
+        rotate_keys=RotateKeys(storage, settings.signing_algorithm),
+        follow_revocations=FollowRevocations(
+            storage,
+            outside.revoked,
+            outside.clock,
+            issuer=settings.issuer,
+            max_staleness=settings.revocation_max_staleness.total_seconds(),
+        ),
+        services=Services(
+            login=Login(storage, hasher, tokens, revoker, secret_ring=outside.secret_ring, policy=sessions),
+            refresh=Refresh(storage, tokens, revoker, outside.secret_ring, sessions),
+            logout=Logout(storage, revoker, outside.secret_ring),
+            overview=ViewOverview(storage),
+            key_ring=key_ring,
+            verifier=outside.verifier,
+            storage=storage,
+            cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
+            ready=lambda: outside.revoked.fresh(outside.clock.monotonic()),
+        ),
+        access_life=settings.access_ttl // _MILLISECOND,
+    )
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Tell whether the database is a file of this machine, for one server process."""
+    return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
+
+
+def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) -> Database:
+    """Return the configured database, not yet open."""
+    url = settings.database_url.reveal() if settings.database_url else None
+    if url is None:
+        return SqliteDatabase(directory.database, clock)
+    if url.startswith(_SQLITE_URL):
+        return SqliteDatabase(Path(url.removeprefix(_SQLITE_URL)), clock)
+    # Imported when configured only: the driver costs memory that the embedded default need not spend.
+    from tokenkeep.storage.sql.postgres import PostgresDatabase
+
+    return PostgresDatabase(url)
+
+
+def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) -> SecretRing:
+    """Return the server secrets: the configured ones, or the one in the data directory.
+
+    Args:
+        create: whether one may be generated there if there is none.
+
+    Raises:
+        SettingsError: there is none, or it is too short.
+        DataDirectoryError: the one in the data directory cannot be read or made.
+    """
+    if settings.secret is not None:
+        text: str | None = settings.secret.reveal()
+    else:
+        text = directory.read_secret() or (directory.create_secret() if create else None)
+    if text is None:
+        raise SettingsError("no server secret: set TOKENKEEP_SECRET (make one with: tokenkeep secret generate)")
+    try:
+        return SecretRing(text.encode(), [previous.reveal().encode() for previous in settings.previous_secrets])
+    except ValueError as error:
+        raise SettingsError(f"secret: {error}; make one with: tokenkeep secret generate") from None
+
+
+def _token_policy(settings: Settings) -> TokenPolicy:
+    return TokenPolicy(
+        issuer=settings.issuer,
+        client_id=settings.client_id,
+        audiences=(settings.issuer, *settings.audiences),
+        access_life=settings.access_ttl // timedelta(seconds=1),
+    )
+
+
+def _session_policy(settings: Settings) -> SessionPolicy:
+    return SessionPolicy(
+        idle=settings.refresh_idle_ttl // _MILLISECOND,
+        absolute=settings.session_ttl // _MILLISECOND,
+        grace=settings.refresh_grace // _MILLISECOND,
+    )

@@ -1,0 +1,37 @@
+"""What tests of every folder share: a clock to set, an opened server, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.settable_clock import SettableClock
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Settings
+
+# No deadline: the first example of a property pays for imports, and machines differ. `--hypothesis-profile` chooses.
+hypothesis.settings.register_profile("usual", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=5_000)
+hypothesis.settings.load_profile("usual")
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A clock that stands still until the test moves it."""
+    return SettableClock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a server on SQLite in a directory of its own."""
+    return Settings(issuer="http://127.0.0.1:8000", data_dir=tmp_path / "data", hash_concurrency=1)
+
+
+@pytest.fixture
+async def server(settings: Settings, clock: SettableClock) -> AsyncIterator[AuthServer]:
+    """An open server with these settings and this clock."""
+    async with AuthServer(settings, clock=clock) as opened:
+        yield opened
