@@ -1,4 +1,4 @@
-"""`tokenkeep token`: explain a token to a person. Offline; nothing is sent anywhere."""
+"""`tokenkeep token`: explain a token to a person, and check one against a key. Tokens are sent nowhere."""
 
 from __future__ import annotations
 
@@ -6,69 +6,163 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from tokenkeep.jose import jwt
+from tokenkeep.cli.explanations import MEANING, explain
+from tokenkeep.cli.key_file import read_keys
+from tokenkeep.jose import Key, KeySet, TokenError, jwt
+from tokenkeep.settings.options import parse_duration
+from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
-_MEANING: Final = {
-    "alg": "signature algorithm",
-    "typ": "what sort of token this is",
-    "kid": "which key signed it",
-    "iss": "issuer: who made it",
-    "sub": "subject: whom it is about",
-    "aud": "audience: whom it is for",
-    "exp": "expires",
-    "nbf": "not valid before",
-    "iat": "issued",
-    "jti": "id of this token",
-    "client_id": "client it was issued to",
-    "sid": "session it belongs to",
-    "ver": "token version of the account",
-    "auth_time": "password was checked",
-    "amr": "how the bearer proved who they are",
-    "name": "name of the account",
-    "role": "role of the account",
-}
 _INSTANTS: Final = frozenset({"exp", "nbf", "iat", "auth_time"})
+_REFUSED: Final = 1
+
+_text_argument = click.argument("text", metavar="[TOKEN]", required=False)
+_json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 
 
 @click.group()
 def token() -> None:
-    """Explain tokens."""
+    """Explain and check tokens.
+
+    Give the token on standard input: arguments are seen by others on the machine and kept by the shell.
+    """
 
 
 @token.command()
-@click.argument("text", metavar="TOKEN", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Header and claims as one JSON object.")
+@_text_argument
+@_json_option
 def inspect(text: str | None, as_json: bool) -> None:
-    """Show header, claims and times of TOKEN (or of standard input), WITHOUT checking its signature.
-
-    Prefer standard input: arguments are seen by others on the machine and kept by the shell.
-    """
-    given = text if text is not None else sys.stdin.read()
-    unverified = jwt.decode_unverified(given.strip().removeprefix("Bearer "))
+    """Show header, claims and times of a token, WITHOUT checking its signature."""
+    unverified = jwt.decode_unverified(_read(text))
     header, claims = _plain(unverified.header), _plain(unverified.claims)
     if as_json:
-        click.echo(json.dumps({"header": header, "claims": claims, "verified": False}, ensure_ascii=False, indent=2))
+        _print_json({"verified": False, "header": header, "claims": claims})
         return
     now = time.time()
-    table = Table("", "name", "value", "meaning", box=None)
+    _print_table(header, claims, now)
+    click.echo(f"\n{_life(claims, now)}\nThe signature has NOT been checked: anyone can write such a token.")
+
+
+@token.command()
+@_text_argument
+@click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), help="PEM, JWK or JWK Set file.")
+@click.option("--jwks", "jwks_url", metavar="URL", help="Fetch the key set from there.")
+@click.option("--alg", help="The algorithm to accept; needed with a PEM file.")
+@click.option("--issuer", help="The iss to accept; without it, iss is not compared.")
+@click.option("--audience", help="The aud to accept; without it, aud is not compared.")
+@click.option("--type", "token_type", help="The typ to accept, such as at+jwt; without it, typ is not compared.")
+@click.option("--leeway", default="5s", show_default=True, help="How far clocks may differ, at most 60s.")
+@_json_option
+def verify(text: str | None, as_json: bool, **asked: Any) -> None:
+    """Check a token's signature, times and names, and say in words what is wrong.
+
+    Exits with 0 if the token is good, with 1 if it is refused.
+    """
+    given = _read(text)
+    keys = _keys(asked["key_file"], asked["jwks_url"], asked["alg"])
+    try:
+        leeway = parse_duration(asked["leeway"])
+    except ValueError as error:
+        raise click.UsageError(f"--leeway: {error}") from None
+    try:
+        verified = _verify(given, keys, leeway=leeway, asked=asked)
+    except TokenError as error:
+        if as_json:
+            _print_json({"verified": False, "code": error.code, "message": str(error), "hint": explain(error.code)})
+        else:
+            click.echo(f"refused: {error}\n{explain(error.code)}", err=True)
+        sys.exit(_REFUSED)
+    header, claims = _plain(verified.header), _plain(verified.claims)
+    unchecked = [
+        name for name, flag in (("iss", "issuer"), ("aud", "audience"), ("typ", "token_type")) if not asked[flag]
+    ]
+    if as_json:
+        _print_json({"verified": True, "notCompared": unchecked, "header": header, "claims": claims})
+        return
+    now = time.time()
+    _print_table(header, claims, now)
+    click.echo(f"\nThe signature is good. {_life(claims, now)}")
+    if unchecked:
+        click.echo(f"Not compared, since nothing was given to compare with: {', '.join(unchecked)}.")
+
+
+def _verify(text: str, keys: Key | KeySet, *, leeway: timedelta, asked: Mapping[str, Any]) -> jwt.VerifiedToken:
+    """Verify, with what the token says itself where nothing was given to compare with."""
+    said = jwt.decode_unverified(text)
+    algorithms = [asked["alg"]] if asked["alg"] else sorted({key.alg for key in _each(keys)})
+    return jwt.verify(
+        text,
+        keys,
+        algorithms=algorithms,
+        issuer=asked["issuer"] or _said_text(said.claims.get("iss")),
+        audience=asked["audience"] or _said_text(said.claims.get("aud")),
+        token_type=asked["token_type"] or _said_type(said.header.get("typ")),
+        leeway=leeway,
+    )
+
+
+def _keys(key_file: Path | None, jwks_url: str | None, alg: str | None) -> Key | KeySet:
+    if (key_file is None) == (jwks_url is None):
+        raise click.UsageError("give either --key FILE or --jwks URL")
+    try:
+        if key_file is not None:
+            return read_keys(key_file, alg)
+        keys = fetch_key_set(str(jwks_url))
+    except KeySetUnavailable as error:
+        raise click.ClickException(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    for reason in keys.skipped:
+        click.echo(f"left out of the key set: {reason}", err=True)
+    return keys
+
+
+def _each(keys: Key | KeySet) -> list[Key]:
+    return [keys] if isinstance(keys, Key) else list(keys)
+
+
+def _said_text(value: Any) -> str:
+    """Return a claim's own text, or one that no token has, so that a missing claim is refused as such."""
+    first = value[0] if isinstance(value, tuple) and value else value
+    return first if isinstance(first, str) and first else "(none)"
+
+
+def _said_type(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.lower() not in {"jwt", "application/jwt"} else None
+
+
+def _read(text: str | None) -> str:
+    given = text if text is not None else sys.stdin.read()
+    return given.strip().removeprefix("Bearer ").strip()
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def _print_table(header: Mapping[str, Any], claims: Mapping[str, Any], now: float) -> None:
+    table = Table("", "name", Column("value", overflow="fold"), "meaning", box=None)
     for part, members in (("header", header), ("claims", claims)):
         for name, value in members.items():
-            table.add_row(part, name, _shown(name, value, now), _MEANING.get(name, ""))
-    Console().print(table)
-    click.echo(f"\n{_life(claims, now)}\nThe signature has NOT been checked: anyone can write such a token.")
+            table.add_row(part, _one_line(name), _shown(name, value, now), MEANING.get(name, ""))
+    Console(markup=False, highlight=False).print(table)
 
 
 def _shown(name: str, value: Any, now: float) -> str:
     if name in _INSTANTS and isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value}  ({_instant(value)}, {_distance(value - now)})"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _one_line(text: str) -> str:
+    """Return a text as a terminal may show it: a token can hold anything, also what moves the cursor."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
@@ -76,9 +170,7 @@ def _life(claims: Mapping[str, Any], now: float) -> str:
     exp = claims.get("exp")
     if isinstance(exp, bool) or not isinstance(exp, int | float):
         return "It has no expiry: verifiers refuse it."
-    if now >= exp:
-        return f"It expired {_distance(exp - now)}."
-    return f"It expires {_distance(exp - now)}."
+    return f"It expired {_distance(exp - now)}." if now >= exp else f"It expires {_distance(exp - now)}."
 
 
 def _instant(seconds: float) -> str:
@@ -90,12 +182,11 @@ def _instant(seconds: float) -> str:
 
 def _distance(seconds: float) -> str:
     size = abs(seconds)
+    amount = f"{size:.0f} seconds"
     for length, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
         if size >= 2 * length:
             amount = f"{size / length:.0f} {unit}"
             break
-    else:
-        amount = f"{size:.0f} seconds"
     return f"in {amount}" if seconds >= 0 else f"{amount} ago"
 
 

@@ -58,7 +58,7 @@ def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
         table.add_row(
             account.name, account.role, state, _instant(account.created_at), _instant(account.last_login_at), account.id
         )
-    Console().print(table)
+    Console(markup=False, highlight=False).print(table)
 
 
 @users.command()
