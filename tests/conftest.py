@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.postgres_server import PostgresSchema, PostgresServer
 from tests.settable_clock import SettableClock
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
@@ -35,3 +38,20 @@ async def server(settings: Settings, clock: SettableClock) -> AsyncIterator[Auth
     """An open server with these settings and this clock."""
     async with AuthServer(settings, clock=clock) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL. Tests that use it belong to the xdist group `postgres`, so that only one is started."""
+    server = PostgresServer(os.environ.get("TOKENKEEP_TEST_DATABASE_URL"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_schema(postgres_server: PostgresServer) -> Iterator[PostgresSchema]:
+    """An empty schema of its own for a test, which must have closed its connections in the end."""
+    schema = postgres_server.add_schema()
+    yield schema
+    asyncio.run(schema.wait_until_left())
+    asyncio.run(schema.drop())

@@ -6,6 +6,7 @@ Not here: opening, closing and serving (`server`).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,16 +16,19 @@ from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Services
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
+from tokenkeep.domain.audit import Event
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
+from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
 from tokenkeep.flows.overview import ViewOverview
-from tokenkeep.flows.ports import Clock, Storage
+from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
+from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.rotate_keys import RotateKeys
@@ -65,6 +69,9 @@ class Outside:
     clock: Clock
     revoked: RevocationSet
     verifier: TokenVerifier
+    observe_event: Callable[[Event], None]
+    exposition: Callable[[], bytes]
+    mark: HighWaterMark
     claims: ClaimsHook | None
 
 
@@ -78,6 +85,8 @@ class ObjectGraph:
     key_ring: KeyRing
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
+    history: KeepHistory
+    recover: Recover
     services: Services
     access_life: int
     """Milliseconds of an access token's life."""
@@ -85,18 +94,21 @@ class ObjectGraph:
 
 def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     """Return the object graph of a server with these settings."""
-    storage = SqlStorage(outside.database, Sealer(outside.secret_ring))
+    storage = SqlStorage(outside.database, Sealer(outside.secret_ring), outside.observe_event)
     hasher = HashingPool(Argon2Parameters(), concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
     revoker = Revoker(settings.issuer, outside.revoked)
     tokens = TokenIssuer(key_ring, outside.secret_ring, _token_policy(settings), outside.claims)
     sessions = _session_policy(settings)
+    rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
         accounts=AdministerAccounts(storage, hasher, revoker, PasswordPolicy(settings.password_min_length)),
         key_ring=key_ring,
-        rotate_keys=RotateKeys(storage, settings.signing_algorithm),
+        rotate_keys=rotate_keys,
+        history=KeepHistory(storage, outside.mark),
+        recover=Recover(storage, outside.mark, rotate_keys),
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -114,6 +126,8 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             storage=storage,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
             ready=lambda: outside.revoked.fresh(outside.clock.monotonic()),
+            metrics=outside.exposition,
+            ops_token=settings.ops_token.reveal() if settings.ops_token else None,
         ),
         access_life=settings.access_ttl // _MILLISECOND,
     )

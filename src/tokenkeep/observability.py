@@ -1,34 +1,47 @@
-"""What the process tells about itself: structured log lines, text on a terminal and JSON elsewhere.
+"""What the process tells about itself: structured log lines, text on a terminal and JSON elsewhere, and metrics.
 
-No header, body, query or token ever reaches a line; what came from outside is escaped and cut.
+No header, body, query or token ever reaches a line; what came from outside is escaped and cut. Labels of metrics
+come from closed lists, so that nobody can make them grow.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from tokenkeep.domain.audit import Event, EventKind
 
 LONGEST_TEXT: Final = 512
 """Characters of the longest text in a line."""
 
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request being answered, on each of its lines."""
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _log = logging.getLogger("tokenkeep.requests")
 
 
-def set_up_logging(*, level: str = "INFO", stream: TextIO | None = None) -> None:
+def set_up_logging(*, level: str = "info", stream: TextIO | None = None) -> None:
     """Send all log lines to `stream` (standard error by default): text if it is a terminal, else JSON."""
     target = stream or sys.stderr
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(allow=("method", "path", "status", "ms")),
+        structlog.stdlib.ExtraAdder(allow=("method", "path", "status", "ms", "address")),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_request_id,
         _escape,
     ]
     if target.isatty():
-        last: list[Any] = [structlog.dev.ConsoleRenderer()]
+        last: list[Any] = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -38,13 +51,60 @@ def set_up_logging(*, level: str = "INFO", stream: TextIO | None = None) -> None
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(level.upper())
 
 
-def log_request(method: str, path: str, status: int, seconds: float) -> None:
+class Metrics:
+    """Counts what one server process does, for Prometheus."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._requests = Counter(
+            "tokenkeep_requests", "Answered requests.", ["method", "route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "tokenkeep_request_seconds",
+            "Time from a request's headers to the end of its answer.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._events = Counter("tokenkeep_events", "Audit events.", ["event"], registry=self._registry)
+        self._revocations = Gauge(
+            "tokenkeep_revocations", "Revocations that can still matter.", registry=self._registry
+        )
+        for kind in EventKind:
+            self._events.labels(kind.value)
+
+    def count_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request; `route` is a path of the route table, or `other`."""
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def count_event(self, event: Event) -> None:
+        """Count an audit event that has been committed."""
+        self._events.labels(event.kind.value).inc()
+
+    def exposition(self, *, revocations: int) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        self._revocations.set(revocations)
+        return generate_latest(self._registry)
+
+
+def log_request(*, method: str, path: str, status: int, seconds: float, address: str) -> None:
     """Write the line of one answered request."""
     if _log.isEnabledFor(logging.INFO):
-        _log.info("request", extra={"method": method, "path": path, "status": status, "ms": round(seconds * 1000, 2)})
+        told = {"method": method, "path": path, "status": status, "ms": round(seconds * 1000, 2), "address": address}
+        _log.info("request", extra=told)
+
+
+def _add_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    known_as = request_id.get()
+    if known_as is not None:
+        event["request_id"] = known_as
+    return event
 
 
 def _escape(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,8 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep import observability
 from tokenkeep.api import app as http
+from tokenkeep.api.addresses import Proxies, hosts_served
 from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Endpoint
+from tokenkeep.api.frame import Answered, FramePolicy
 from tokenkeep.api.openapi import describe, description_endpoint
 from tokenkeep.api.routes import ROUTES
 from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble, choose_database, is_embedded, read_secrets
@@ -24,17 +27,26 @@ from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background, Chore
 from tokenkeep.flows.issue_tokens import ClaimsHook
 from tokenkeep.flows.ports import Clock, Transaction
+from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
+from tokenkeep.observability import Metrics
 from tokenkeep.settings import Settings, SettingsError, check_safety, load
 from tokenkeep.settings.safety import is_loopback
-from tokenkeep.storage.data_directory import DataDirectory
+from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
 from tokenkeep.verifier import TokenVerifier
 
+_log = logging.getLogger(__name__)
+
+RELEASED_AT: Final = 1_767_225_600_000
+"""Milliseconds since the epoch before which this version did not exist; a clock that stands earlier is wrong."""
 REVOCATION_POLL: Final = 0.25
 """Seconds between two looks at whether another process has revoked something."""
+MARK_INTERVAL: Final = 1.0
+"""Seconds between two writings of the high-water mark."""
 KEY_POLL: Final = 10.0
 """Seconds between two looks at the signing keys."""
 
@@ -46,7 +58,12 @@ class AuthServer:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, clock: Clock | None = None, claims: ClaimsHook | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        claims: ClaimsHook | None = None,
+        exclusive: bool = True,
     ) -> None:
         """Take the settings; nothing is read, written or connected before `open`.
 
@@ -54,12 +71,16 @@ class AuthServer:
             settings: by default what `tokenkeep.toml` and the environment say.
             clock: by default this machine's.
             claims: returns what is added to an account's access tokens.
+            exclusive: whether `open` takes the lock of the data directory; a worker's parent holds it already.
 
         Raises:
             SettingsError: the settings are not allowed or not safe.
         """
         self.settings: Final = settings if settings is not None else load(environ=os.environ).settings
-        check_safety(self.settings)
+        self._unsafe = check_safety(self.settings)
+        self._exclusive = exclusive
+        self._mounted = False
+        self._metrics = Metrics()
         self._clock = clock or SystemClock()
         self._claims = claims
         self._revoked = RevocationSet()
@@ -95,13 +116,18 @@ class AuthServer:
             DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, StorageUnavailable: it cannot, and why.
         """
         embedded = is_embedded(self.settings)
+        for finding in self._unsafe:
+            _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
+        if self._clock.now() < RELEASED_AT:
+            raise SettingsError("the clock of this machine stands before this version was made: set it")
         async with self._closed_on_error():
-            if embedded:
-                self._directory.create()
+            self._prepare_directory(required=embedded)
+            if embedded and self._exclusive:
                 self._directory.lock()
                 self._exit.callback(self._directory.unlock)
             graph, database = await self._connect(create_secret=embedded)
             await migrate(database)
+            await graph.history.check()
             await graph.storage.transact(_register_access_life, graph.access_life)
             await graph.rotate_keys.establish()
             await graph.key_ring.reload()
@@ -110,6 +136,7 @@ class AuthServer:
                 [
                     Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
                     Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
+                    Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
                 ]
             )
             background.start()
@@ -117,8 +144,9 @@ class AuthServer:
             self._http = http.build(
                 self._endpoints(),
                 graph.services,
+                frame=self._frame_policy(),
                 allowed_origins=self.settings.allowed_origins,
-                log=observability.log_request,
+                observe=self._observe,
             )
 
     async def open_for_commands(self) -> None:
@@ -131,6 +159,15 @@ class AuthServer:
             self._require_directory()
             _, database = await self._connect(create_secret=False)
             await check_current(database)
+
+    async def examine(self) -> None:
+        """Return if the signing keys open with the server secret.
+
+        Raises:
+            SecretMismatch: they do not.
+            StorageUnavailable: the database did not answer.
+        """
+        await self._opened().key_ring.reload()
 
     async def migrate(self) -> list[Migration]:
         """Bring the database to this version's schema and disconnect; returns what was applied.
@@ -145,6 +182,23 @@ class AuthServer:
             return await migrate(database)
         finally:
             await database.close()
+
+    async def recover(self) -> Recovered:
+        """Make a database that was put back safe to serve: end all sessions and tokens, replace all keys.
+
+        Raises:
+            DataDirectoryError, SettingsError, SchemaMismatch, StorageUnavailable: it cannot, and why.
+        """
+        async with self._closed_on_error():
+            self._require_directory()
+            if is_embedded(self.settings):
+                self._directory.lock()
+                self._exit.callback(self._directory.unlock)
+            graph, database = await self._connect(create_secret=False)
+            await migrate(database)
+            recovered = await graph.recover.recover()
+        await self.close()
+        return recovered
 
     async def close(self) -> None:
         """Stop the chores, finish what is under way, disconnect, and let another process serve."""
@@ -176,6 +230,7 @@ class AuthServer:
         """
         if urlsplit(self.settings.issuer).path != prefix:
             raise SettingsError(f"issuer must end with the prefix {prefix} under which the server is mounted")
+        self._mounted = True
         parent.mount(prefix, self.app)
         inner = parent.router.lifespan_context
 
@@ -194,6 +249,14 @@ class AuthServer:
             await self.close()
             raise
 
+    def _prepare_directory(self, *, required: bool) -> None:
+        try:
+            self._directory.create()
+        except DataDirectoryError as error:
+            if required:
+                raise
+            _log.warning("%s; a database that is put back to an older state will not be noticed", error)
+
     def _require_directory(self) -> None:
         if self.settings.database_url is None:
             self._directory.require()
@@ -203,7 +266,17 @@ class AuthServer:
         database = choose_database(self.settings, self._directory, self._clock)
         self._exit.push_async_callback(database.close)
         await database.open()
-        outside = Outside(database, secret_ring, self._clock, self._revoked, self.verifier, self._claims)
+        outside = Outside(
+            database=database,
+            secret_ring=secret_ring,
+            clock=self._clock,
+            revoked=self._revoked,
+            verifier=self.verifier,
+            observe_event=self._metrics.count_event,
+            exposition=lambda: self._metrics.exposition(revocations=len(self._revoked)),
+            mark=FileMark(self._directory.mark) if self._directory.path.is_dir() else MemoryMark(),
+            claims=self._claims,
+        )
         graph = assemble(self.settings, outside)
         self._exit.callback(graph.hasher.close)
         self._graph = graph
@@ -213,6 +286,30 @@ class AuthServer:
         if not self.settings.api_docs and not is_loopback(urlsplit(self.settings.issuer).hostname or ""):
             return list(ROUTES)
         return [*ROUTES, description_endpoint(describe_api(self.settings))]
+
+    def _frame_policy(self) -> FramePolicy:
+        settings = self.settings
+        secure = urlsplit(settings.issuer).scheme == "https"
+        return FramePolicy(
+            hosts=None
+            if self._mounted
+            else hosts_served(settings.issuer, (settings.host, settings.port), settings.allowed_hosts),
+            proxies=Proxies.of(settings.trusted_proxies),
+            https_only=secure and not settings.insecure_bind,
+            secure=secure,
+        )
+
+    def _observe(self, answered: Answered) -> None:
+        self._metrics.count_request(
+            method=answered.method, route=answered.route, status=answered.status, seconds=answered.seconds
+        )
+        observability.log_request(
+            method=answered.method,
+            path=answered.path,
+            status=answered.status,
+            seconds=answered.seconds,
+            address=answered.address,
+        )
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

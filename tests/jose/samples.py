@@ -1,7 +1,7 @@
 """Keys, claims and hostile tokens that the tests of the engine share."""
 
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
@@ -47,6 +47,11 @@ def verifying_key(alg: str) -> Key:
 def b64(data: bytes | str) -> str:
     """Spell bytes in base64url, by other code than the engine's."""
     return urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    """Read base64url, by other code than the engine's."""
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def compact(value: object) -> bytes:

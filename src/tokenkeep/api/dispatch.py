@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tokenkeep.api.addresses import is_loopback
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
 from tokenkeep.api.problems import NOT_MODIFIED, RequestRefused, problem_of
 from tokenkeep.api.requests import read_body, sender
@@ -20,7 +22,7 @@ from tokenkeep.verifier import Refused
 
 _log = logging.getLogger(__name__)
 
-_JSON: Final = "application/json"
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 def routes_of(endpoints: Sequence[Endpoint], services: Services) -> list[Route]:
@@ -37,6 +39,7 @@ def routes_of(endpoints: Sequence[Endpoint], services: Services) -> list[Route]:
 def _responder(methods: Mapping[str, Endpoint], services: Services) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
+        request.scope["tokenkeep.route"] = endpoint.path
         try:
             return _response(await endpoint.handler(await _admit(endpoint, services, request)))
         except Exception as error:  # noqa: BLE001  (the last resort: nothing of an error may reach the client)
@@ -58,6 +61,9 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
             token = services.verifier.authenticate(request.headers.getlist("authorization"))
             if endpoint.guard is Guard.ADMIN:
                 services.verifier.require_role(token, ADMIN_ROLE)
+        case Guard.OPERATIONS:
+            if not _is_operator(services, request):
+                raise RequestRefused("not_found")
         case Guard.PUBLIC:
             pass
     body = None
@@ -74,11 +80,21 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
     )
 
 
+def _is_operator(services: Services, request: Request) -> bool:
+    """Tell whether a request comes from this machine itself, past no proxy, or carries the operations token."""
+    peer = request.client.host if request.client else ""
+    if is_loopback(peer) and not any(name in request.headers for name in _FORWARDED):
+        return True
+    given = request.headers.get("authorization", "").encode()
+    expected = services.ops_token
+    return expected is not None and hmac.compare_digest(given, f"Bearer {expected}".encode())
+
+
 def _response(answer: Answer) -> Response:
     headers = {"Cache-Control": "no-store", **answer.headers}
     if answer.not_modified:
         return Response(status_code=NOT_MODIFIED, headers=headers)
-    return Response(answer.encoded(), media_type=_JSON, headers=headers)
+    return Response(answer.encoded(), media_type=answer.media_type, headers=headers)
 
 
 def _tell(endpoint: Endpoint, error: Exception) -> None:

@@ -37,6 +37,8 @@ class Services:
     storage: Storage
     cookies: CookiePolicy
     ready: Callable[[], bool]
+    metrics: Callable[[], bytes]
+    ops_token: str | None = field(repr=False)
 
 
 class Guard(Enum):
@@ -46,6 +48,7 @@ class Guard(Enum):
     COOKIE = "cookie"
     BEARER = "bearer"
     ADMIN = "admin"
+    OPERATIONS = "operations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Answer:
 
     body: ResponseBody | bytes
     headers: dict[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
     not_modified: bool = False
 
     def encoded(self) -> bytes:

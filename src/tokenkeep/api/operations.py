@@ -22,6 +22,11 @@ async def livez(_call: Call[Any]) -> Answer:
     return Answer(Health("ok"))
 
 
+async def metrics(call: Call[Any]) -> Answer:
+    """Show what this process counts, to this machine or to whoever has the operations token."""
+    return Answer(call.services.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
 async def readyz(call: Call[Any]) -> Answer:
     """Tell whether requests can be served now: the database answers and revocations are known."""
     await call.services.storage.revision()

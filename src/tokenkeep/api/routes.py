@@ -8,6 +8,7 @@ from tokenkeep.api import keys, operations, sessions
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.schemas import (
     Done,
+    Exposition,
     Health,
     JwkSet,
     LoginRequest,
@@ -73,5 +74,14 @@ ROUTES: Final = (
         Health,
         "Tell whether requests can be served.",
         refusals=("unavailable",),
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        Guard.OPERATIONS,
+        operations.metrics,
+        Exposition,
+        "Show metrics, to this machine or with the operations token.",
+        refusals=("not_found",),
     ),
 )

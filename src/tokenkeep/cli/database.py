@@ -1,4 +1,4 @@
-"""`tokenkeep migrate`: bring the database to the schema of this version."""
+"""`tokenkeep migrate` and `tokenkeep recover`: bring the database to this version, and make an old copy safe."""
 
 from __future__ import annotations
 
@@ -22,3 +22,22 @@ def migrate(config: Path | None, **flags: Any) -> None:
         click.echo(f"applied {migration.name}")
     if not applied:
         click.echo("the database is up to date")
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@setting_options("data_dir")
+def recover(yes: bool, config: Path | None, **flags: Any) -> None:
+    """Make a database that was put back from a backup safe to serve. The server must be stopped.
+
+    Ends all sessions and access tokens and replaces all signing keys, so that nothing that ended since the backup
+    comes back. Accounts, passwords and roles stay as the backup has them.
+    """
+    settings = read_settings(config, flags).settings
+    if not yes:
+        click.confirm("Everyone will have to log in again. Go on?", abort=True)
+    recovered = asyncio.run(AuthServer(settings).recover())
+    click.echo(
+        f"ended {recovered.sessions} sessions and the access tokens of {recovered.accounts} accounts, "
+        f"replaced {recovered.signing_keys} signing keys; passwords and roles are those of the backup"
+    )

@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from tokenkeep.cli.database import migrate
+from tokenkeep.cli.database import migrate, recover
+from tokenkeep.cli.doctor import doctor
 from tokenkeep.cli.openapi import openapi
 from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
@@ -15,6 +16,7 @@ from tokenkeep.cli.settings import settings
 from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
 from tokenkeep.domain.errors import Refusal
+from tokenkeep.domain.history import RolledBack
 from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.jose.errors import TokenError
 from tokenkeep.settings import SettingsError
@@ -24,7 +26,7 @@ from tokenkeep.storage.sql.migrate import SchemaMismatch
 REFUSED: Final = 1
 """Exit code when something was refused or could not be done."""
 
-_EXPECTED: Final = (Refusal, SecretMismatch, TokenError, SettingsError, DataDirectoryError, SchemaMismatch)
+_EXPECTED: Final = (Refusal, RolledBack, SecretMismatch, TokenError, SettingsError, DataDirectoryError, SchemaMismatch)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -36,7 +38,7 @@ def commands() -> None:
     """
 
 
-for _command in (serve, users, token, secret, settings, migrate, openapi):
+for _command in (serve, users, token, secret, settings, doctor, migrate, recover, openapi):
     commands.add_command(_command)
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from granian.constants import Interfaces
+from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server import Server
 
+from tokenkeep.assembly import is_embedded
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings, SettingsError, load
+from tokenkeep.storage.data_directory import DataDirectory
 
 DRAIN: Final = 10
 """Seconds that requests under way get to finish after SIGTERM."""
@@ -34,9 +36,12 @@ def serve(config: Path | None, **flags: Any) -> None:
     The first start makes the data directory with the database and the server secret, and the signing keys.
     """
     settings = load(config=config, environ=os.environ, flags=flags).settings
-    set_up_logging()
+    set_up_logging(level=settings.log_level)
     asyncio.run(_check(settings))
     _check_port(settings)
+    if is_embedded(settings):
+        # Held to the end of this process, for its workers.
+        DataDirectory(settings.data_dir).lock()
     click.echo(_next_steps(settings))
     sys.stdout.flush()
     Server(
@@ -48,6 +53,9 @@ def serve(config: Path | None, **flags: Any) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN,
         websockets=False,
+        ssl_cert=settings.tls_cert,
+        ssl_key=settings.tls_key,
+        ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.warning,
         log_dictconfig={"version": 1, "disable_existing_loggers": False},
     ).serve(target_loader=partial(_load, config, flags), wrap_loader=False)
@@ -55,8 +63,9 @@ def serve(config: Path | None, **flags: Any) -> None:
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable[None]]:
     """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
-    set_up_logging()
-    return AuthServer(load(config=config, environ=os.environ, flags=flags).settings).app
+    settings = load(config=config, environ=os.environ, flags=flags).settings
+    set_up_logging(level=settings.log_level)
+    return AuthServer(settings, exclusive=False).app
 
 
 async def _check(settings: Settings) -> None:

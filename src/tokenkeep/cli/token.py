@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
 from tokenkeep.jose import Key, KeySet, TokenError, jwt
-from tokenkeep.settings.options import parse_duration
+from tokenkeep.settings.kinds import parse_duration
 from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
 _INSTANTS: Final = frozenset({"exp", "nbf", "iat", "auth_time"})

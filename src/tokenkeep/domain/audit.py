@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     REFRESH_REUSED = "refresh_reused"
     REFRESH_ROLLED_BACK = "refresh_rolled_back"
     SIGNING_KEY_CREATED = "signing_key_created"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)

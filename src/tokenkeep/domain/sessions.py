@@ -46,6 +46,7 @@ class EndReason(StrEnum):
     ROLLED_BACK = "rolled_back"
     PASSWORD_CHANGED = "password_changed"
     ACCOUNT_DISABLED = "account_disabled"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)

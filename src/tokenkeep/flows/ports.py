@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, TypeVarTuple
 
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import Event
+from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason, Session
@@ -91,6 +92,9 @@ class AccountStore(AccountReader, Protocol):
     async def enable(self, account_id: AccountId) -> Account | None:
         """Enable a disabled account; None if there is no such disabled account."""
 
+    async def raise_token_versions(self) -> int:
+        """Raise the token version of every account; returns how many there are."""
+
 
 class SessionStore(Protocol):
     """Keeps sessions. Every change is one conditional UPDATE whose row count decides."""
@@ -113,6 +117,9 @@ class SessionStore(Protocol):
     async def end_all(self, account_id: AccountId, reason: EndReason, *, now: int) -> int:
         """End every session of an account; returns how many."""
 
+    async def end_everyones(self, reason: EndReason, *, now: int) -> int:
+        """End every session there is; returns how many."""
+
     async def count_live(self, *, now: int) -> int:
         """Return how many sessions are neither ended nor expired."""
 
@@ -129,6 +136,9 @@ class SigningKeyStore(Protocol):
         Raises:
             SecretMismatch: a stored key does not open with the configured server secret.
         """
+
+    async def revoke_published(self) -> list[str]:
+        """Revoke every key that verifiers are given; returns their ids."""
 
 
 class SecretMismatch(Exception):
@@ -153,6 +163,12 @@ class RevocationStore(Protocol):
     async def after(self, number: int, *, now: int) -> list[NumberedRevocation]:
         """Return the unexpired ones with a greater number, in order."""
 
+    async def position(self) -> Position:
+        """Return where the list stands; the epoch is empty in a database that has never been served."""
+
+    async def begin_epoch(self, epoch: str) -> None:
+        """Begin a new history under this name."""
+
     async def register_access_life(self, life: int) -> None:
         """Remember the longest access-token life, in milliseconds, ever configured on this database."""
 
@@ -162,6 +178,16 @@ class AuditLog(Protocol):
 
     async def record(self, event: Event) -> None:
         """Store an event in this transaction."""
+
+
+class HighWaterMark(Protocol):
+    """Remembers, outside the database, how far its history had come."""
+
+    def read(self) -> Position | None:
+        """Return the mark; None if there is none yet."""
+
+    def write(self, position: Position) -> None:
+        """Replace the mark, whole or not at all."""
 
 
 class Transaction(Protocol):

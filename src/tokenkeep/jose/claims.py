@@ -212,7 +212,7 @@ def _bad_instant(claims: Mapping[str, Any], name: str) -> ClaimMissing | ClaimIn
 
 
 def _datetime(seconds: float) -> datetime:
-    return datetime.fromtimestamp(min(seconds, MAX_INSTANT), UTC)
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _positive_seconds(name: str, given: timedelta | None) -> float | None:

@@ -140,8 +140,9 @@ def encode_object(mapping: Mapping[str, Any]) -> bytes:
     """
     if not isinstance(mapping, Mapping):
         raise WrongType("a mapping is required for a JSON object")
+    plain = _plain(mapping, MAX_DEPTH)
     try:
-        return _encode(_plain(mapping, MAX_DEPTH))
+        return _encode(plain)
     except UnicodeEncodeError:
         raise InvalidArgument("a string with a lone surrogate cannot be written as JSON") from None
     except (ValueError, OverflowError):

@@ -1,6 +1,7 @@
 """Settings: every option (`options`), where values come from (`sources`), and which may not start (`safety`)."""
 
-from tokenkeep.settings.options import Secret, Settings, SettingsError
+from tokenkeep.settings.kinds import Secret
+from tokenkeep.settings.options import Settings, SettingsError
 from tokenkeep.settings.safety import check_safety
 from tokenkeep.settings.sources import Loaded, load
 

@@ -5,116 +5,20 @@ Not here: the order of sources (`settings.sources`), and rules about several opt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.jose.algorithms import ALGORITHMS
+from tokenkeep.settings.kinds import Kind, Secret, format_duration
 
 
 class SettingsError(Exception):
     """A setting is unknown, of the wrong form, or not allowed; the text names it and the fix."""
-
-
-class Secret:
-    """A value that no repr, log or listing shows."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the value."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('********')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Secret cannot be pickled")
-
-
-_DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
-_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def parse_duration(raw: object) -> timedelta:
-    """Return the duration that a text such as `15m` or `7d` names; a bare number is refused."""
-    match = _DURATION.fullmatch(raw) if isinstance(raw, str) else None
-    if match is None:
-        raise ValueError("expected a duration such as 500ms, 30s, 15m, 12h or 7d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
-
-
-def format_duration(value: timedelta) -> str:
-    """Return the shortest text that `parse_duration` reads as this duration."""
-    milliseconds = value // timedelta(milliseconds=1)
-    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
-
-
-def _parse_text(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise ValueError("expected text")
-    return raw
-
-
-def _parse_integer(raw: object) -> int:
-    if isinstance(raw, bool) or not isinstance(raw, int | str) or not re.fullmatch(r"\d{1,9}", str(raw)):
-        raise ValueError("expected a whole number")
-    return int(raw)
-
-
-def _parse_boolean(raw: object) -> bool:
-    words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-    value = raw if isinstance(raw, bool) else words.get(raw.lower()) if isinstance(raw, str) else None
-    if value is None:
-        raise ValueError("expected on or off")
-    return value
-
-
-def _parse_list(raw: object) -> tuple[str, ...]:
-    items = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("expected a list of texts, or one text with commas between them")
-    return tuple(item.strip() for item in items if item.strip())
-
-
-class Kind(Enum):
-    """What sort of value an option holds, and how one is read."""
-
-    TEXT = ("text", _parse_text)
-    INTEGER = ("number", _parse_integer)
-    BOOLEAN = ("on|off", _parse_boolean)
-    DURATION = ("duration", parse_duration)
-    LIST = ("list", _parse_list)
-    PATH = ("path", lambda raw: Path(_parse_text(raw)))
-    SECRET = ("secret", lambda raw: Secret(_parse_text(raw)))
-    SECRETS = ("secrets", lambda raw: tuple(Secret(item) for item in _parse_list(raw)))
-
-    def __init__(self, word: str, parse: Callable[[object], Any]) -> None:
-        self.word = word
-        self.parse = parse
-
-    @property
-    def secret(self) -> bool:
-        """Whether values must not be shown, nor given as a flag."""
-        return self in {Kind.SECRET, Kind.SECRETS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +85,10 @@ def _check_algorithm(value: str) -> str | None:
     return None if value in ALGORITHMS else f"must be one of {', '.join(ALGORITHMS)}"
 
 
+def _check_level(value: str) -> str | None:
+    return None if value in {"debug", "info", "warning", "error"} else "must be debug, info, warning or error"
+
+
 def _check_database(value: Secret | None) -> str | None:
     if value is None or value.reveal().startswith(("postgresql://", "sqlite:///")):
         return None
@@ -224,7 +132,7 @@ class Settings:
         (), Kind.SECRETS, "Server secrets before this one, so that what they protect can still be opened."
     )
     signing_algorithm: str = _option("ES256", Kind.TEXT, "Signature algorithm of new signing keys.", _check_algorithm)
-    access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", _between(_SECOND, _HOUR))
+    access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", _between(_SECOND, _DAY))
     refresh_idle_ttl: timedelta = _option(
         7 * _DAY, Kind.DURATION, "A session that is not refreshed for this long is over.", _between(_SECOND, 365 * _DAY)
     )
@@ -255,10 +163,28 @@ class Settings:
     )
     host: str = _option("127.0.0.1", Kind.TEXT, "Address to listen on.")
     port: int = _option(8000, Kind.INTEGER, "Port to listen on.", _number(1, 65_535))
-    insecure_bind: bool = _option(
-        False, Kind.BOOLEAN, "Allow an http issuer or a host off loopback. Passwords then travel in clear text."
+    tls_cert: Path | None = _option(None, Kind.PATH, "PEM file of the certificate chain, to serve https directly.")
+    tls_key: Path | None = _option(None, Kind.PATH, "PEM file of the certificate's private key.")
+    trusted_proxies: tuple[str, ...] = _option(
+        (), Kind.LIST, "Addresses or networks of the proxies in front, whose X-Forwarded-For is believed."
+    )
+    allowed_hosts: tuple[str, ...] = _option(
+        (), Kind.LIST, "Host headers accepted besides the issuer's and the address listened on."
+    )
+    ops_token: Secret | None = _option(
+        None, Kind.SECRET, "Bearer token that opens /metrics to others than this machine; at least 32 characters."
     )
     api_docs: bool = _option(False, Kind.BOOLEAN, "Serve /openapi.json although the issuer is not a loopback address.")
+    log_level: str = _option(
+        "info", Kind.TEXT, "Least important log lines written: debug, info, warning or error.", _check_level
+    )
+    insecure_bind: bool = _option(
+        False, Kind.BOOLEAN, "UNSAFE: allow plain http off loopback. Passwords then travel in clear text."
+    )
+    allow_long_access: bool = _option(False, Kind.BOOLEAN, "UNSAFE: allow an access_ttl above an hour.")
+    allow_weak_secret: bool = _option(
+        False, Kind.BOOLEAN, "UNSAFE: allow a server secret that is guessable or publicly known."
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -266,6 +192,8 @@ class Settings:
             complaint = check(getattr(self, each.name)) if check else None
             if complaint:
                 raise SettingsError(f"{each.name} {complaint}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise SettingsError("tls_cert and tls_key belong together: set both or neither")
         if self.refresh_idle_ttl > self.session_ttl:
             raise SettingsError("refresh_idle_ttl must not be longer than session_ttl")
 

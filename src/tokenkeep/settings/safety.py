@@ -4,21 +4,56 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from tokenkeep.jose import InvalidKey, Key
+from tokenkeep.settings.kinds import format_duration
 from tokenkeep.settings.options import Settings, SettingsError
 
+LONGEST_ACCESS: Final = timedelta(hours=1)
+"""The longest access-token life that needs no override."""
+SHORTEST_OPS_TOKEN: Final = 32
+"""Characters of the shortest operations token."""
 
-def check_safety(settings: Settings) -> None:
-    """Return if the settings are safe to serve with.
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found.
+
+    Attributes:
+        rule: the rule's name.
+        ok: whether the settings may be served with.
+        found: what is so.
+        fix: what to do about it, with the setting that overrides the rule where there is one.
+        overridden: the override that lets an unsafe setting pass; it is logged at each start.
+    """
+
+    rule: str
+    ok: bool
+    found: str
+    fix: str = ""
+    overridden: str | None = None
+
+
+def judge_safety(settings: Settings) -> list[Finding]:
+    """Return what each rule finds, in the order of the rules."""
+    return [finding for rule in _RULES for finding in rule(settings)]
+
+
+def check_safety(settings: Settings) -> list[Finding]:
+    """Return the findings that only an override lets pass.
 
     Raises:
-        SettingsError: they are not; the text names every rule that is broken and the fix.
+        SettingsError: the settings are not safe; the text names every rule that is broken and its fix.
     """
-    complaints = [complaint for rule in _RULES for complaint in rule(settings)]
-    if complaints:
-        raise SettingsError("\n".join(complaints))
+    findings = judge_safety(settings)
+    broken = [f"{finding.found}: {finding.fix}" for finding in findings if not finding.ok]
+    if broken:
+        raise SettingsError("\n".join(broken))
+    return [finding for finding in findings if finding.overridden]
 
 
 def is_loopback(host: str) -> bool:
@@ -31,30 +66,156 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _clear_text(settings: Settings) -> Iterator[str]:
+def _issuer_transport(settings: Settings) -> Iterator[Finding]:
     issuer = urlsplit(settings.issuer)
-    if settings.insecure_bind or issuer.scheme == "https":
-        return
-    if not is_loopback(issuer.hostname or ""):
-        yield "issuer is plain http off loopback: passwords would travel in clear text; use https (or insecure_bind)"
-    if not is_loopback(settings.host):
-        yield (
-            f"host {settings.host} is reachable from elsewhere while the issuer is plain http: "
-            "set an https issuer, or listen on 127.0.0.1 (or insecure_bind)"
+    if issuer.scheme == "https":
+        yield Finding("issuer-transport", True, f"issuer {settings.issuer} is https")
+    elif is_loopback(issuer.hostname or ""):
+        yield Finding("issuer-transport", True, f"issuer {settings.issuer} is a loopback address")
+    else:
+        yield _overridable(
+            "issuer-transport",
+            f"issuer {settings.issuer} is plain http off loopback, so that passwords would travel in clear text",
+            "use an https issuer",
+            ("insecure_bind", settings.insecure_bind),
         )
 
 
-def _origins(settings: Settings) -> Iterator[str]:
+def _listener(settings: Settings) -> Iterator[Finding]:
+    where = f"host {settings.host}"
+    if is_loopback(settings.host):
+        yield Finding("listener", True, f"{where} is a loopback address")
+    elif settings.tls_cert is not None:
+        yield Finding("listener", True, f"{where} is served over https")
+    elif settings.trusted_proxies and urlsplit(settings.issuer).scheme == "https":
+        yield Finding("listener", True, f"{where} takes plain http from the trusted proxies only")
+    else:
+        yield _overridable(
+            "listener",
+            f"{where} would take plain http from anywhere",
+            "listen on 127.0.0.1, set tls_cert and tls_key, or set an https issuer and trusted_proxies",
+            ("insecure_bind", settings.insecure_bind),
+        )
+
+
+def _tls_issuer(settings: Settings) -> Iterator[Finding]:
+    if settings.tls_cert is not None and urlsplit(settings.issuer).scheme != "https":
+        yield Finding(
+            "tls-issuer", False, f"tls_cert is set, but issuer {settings.issuer} is http", "set the https address"
+        )
+    else:
+        yield Finding("tls-issuer", True, "issuer and listener agree on the scheme")
+
+
+def _server_secret(settings: Settings) -> Iterator[Finding]:
+    given = [("secret", settings.secret), *(("previous_secrets", each) for each in settings.previous_secrets)]
+    for name, secret in given:
+        if secret is None:
+            yield Finding("server-secret", True, "the server secret is the generated one")
+            continue
+        try:
+            Key.from_secret(secret.reveal().encode(), alg="HS256")
+        except InvalidKey as error:
+            reason = error.message.removeprefix("invalid key: ")
+            yield _overridable(
+                "server-secret",
+                f"{name} is weak ({reason})",
+                "make one with: tokenkeep secret generate",
+                ("allow_weak_secret", settings.allow_weak_secret),
+            )
+        else:
+            yield Finding("server-secret", True, f"{name} is long and not publicly known")
+
+
+def _access_life(settings: Settings) -> Iterator[Finding]:
+    life = f"access_ttl is {format_duration(settings.access_ttl)}"
+    if settings.access_ttl <= LONGEST_ACCESS:
+        yield Finding("access-life", True, life)
+    else:
+        yield _overridable(
+            "access-life",
+            f"{life}, so that services elsewhere accept a stolen token for that long",
+            f"set at most {format_duration(LONGEST_ACCESS)}; refreshing is silent",
+            ("allow_long_access", settings.allow_long_access),
+        )
+
+
+def _shared_algorithm(settings: Settings) -> Iterator[Finding]:
+    if settings.signing_algorithm.startswith("HS") and settings.audiences:
+        yield Finding(
+            "shared-algorithm",
+            False,
+            f"signing_algorithm {settings.signing_algorithm} with audiences: whoever can verify could also sign",
+            "use ES256, or have no audiences but this server",
+        )
+    else:
+        yield Finding("shared-algorithm", True, f"signing_algorithm {settings.signing_algorithm} suits the audiences")
+
+
+def _origins(settings: Settings) -> Iterator[Finding]:
     issuer = urlsplit(settings.issuer)
     for origin in settings.allowed_origins:
         parts = urlsplit(origin)
         if f"{parts.scheme}://{parts.netloc}" != origin or parts.scheme not in {"http", "https"} or "*" in origin:
-            yield f"allowed_origins: {origin} is not an origin; write scheme://host or scheme://host:port exactly"
-        elif parts.scheme != issuer.scheme or _site(parts.hostname or "") != _site(issuer.hostname or ""):
-            yield (
-                f"allowed_origins: {origin} is on another site than the issuer, where browsers do not send the "
-                "SameSite=Strict cookie; serve both under one domain"
+            yield Finding(
+                "allowed-origins",
+                False,
+                f"allowed_origins: {origin} is not an origin",
+                "write scheme://host or scheme://host:port exactly",
             )
+        elif parts.scheme != issuer.scheme or _site(parts.hostname or "") != _site(issuer.hostname or ""):
+            yield Finding(
+                "allowed-origins",
+                False,
+                f"allowed_origins: {origin} is on another site than the issuer, where no browser sends the cookie",
+                "serve both under one domain and one scheme",
+            )
+        else:
+            yield Finding("allowed-origins", True, f"allowed origin {origin} is on the issuer's site")
+    if not settings.allowed_origins:
+        yield Finding("allowed-origins", True, "only pages of the issuer itself may log in")
+
+
+def _proxies(settings: Settings) -> Iterator[Finding]:
+    for proxy in settings.trusted_proxies:
+        try:
+            network = ipaddress.ip_network(proxy)
+        except ValueError:
+            yield Finding(
+                "trusted-proxies",
+                False,
+                f"trusted_proxies: {proxy} is no address or network",
+                "write 10.0.0.5 or 10.0.0.0/24",
+            )
+            continue
+        if network.prefixlen < (8 if network.version == 4 else 32):
+            yield Finding(
+                "trusted-proxies",
+                False,
+                f"trusted_proxies: {proxy} is so wide that anyone could claim any address",
+                "name the proxies' own addresses",
+            )
+        else:
+            yield Finding("trusted-proxies", True, f"X-Forwarded-For is believed from {proxy}")
+    if not settings.trusted_proxies:
+        yield Finding("trusted-proxies", True, "no X-Forwarded-For is believed")
+
+
+def _ops_token(settings: Settings) -> Iterator[Finding]:
+    if settings.ops_token is not None and len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
+        yield Finding(
+            "ops-token",
+            False,
+            f"ops_token is shorter than {SHORTEST_OPS_TOKEN} characters",
+            "make one with: tokenkeep secret generate",
+        )
+    else:
+        yield Finding("ops-token", True, "metrics are closed to others")
+
+
+def _overridable(rule: str, found: str, fix: str, override: tuple[str, bool]) -> Finding:
+    name, given = override
+    return Finding(rule, given, found, f"{fix} (or {name})", name if given else None)
 
 
 def _site(host: str) -> str:
@@ -64,4 +225,14 @@ def _site(host: str) -> str:
         return ".".join(host.rsplit(".", 2)[-2:])
 
 
-_RULES: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (_clear_text, _origins)
+_RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
+    _issuer_transport,
+    _listener,
+    _tls_issuer,
+    _server_secret,
+    _access_life,
+    _shared_algorithm,
+    _origins,
+    _proxies,
+    _ops_token,
+)

@@ -35,6 +35,11 @@ class DataDirectory:
         """The file of the generated server secret."""
         return self.path / "secret"
 
+    @property
+    def mark(self) -> Path:
+        """The file of the high-water mark."""
+        return self.path / "high-water-mark"
+
     def create(self) -> None:
         """Make the directory if it is not there, and check that it is closed to others.
 
@@ -48,10 +53,17 @@ class DataDirectory:
                 ignore.write_text("*\n", "utf-8")
         except OSError as error:
             raise DataDirectoryError(f"data directory {self.path} cannot be written: {error.strerror}") from None
-        if self.path.stat().st_mode & 0o077:
-            raise DataDirectoryError(
-                f"data directory {self.path} is open to other users; close it with: chmod 700 {self.path}"
-            )
+        self.check_closed()
+
+    def check_closed(self) -> None:
+        """Return if nobody but its owner can look into the directory, and at the secret in it.
+
+        Raises:
+            DataDirectoryError: somebody can.
+        """
+        for path, mode in ((self.path, 700), (self.secret, 600), (self.database, 600)):
+            if path.exists() and path.stat().st_mode & 0o077:
+                raise DataDirectoryError(f"{path} is open to other users; close it with: chmod {mode} {path}")
 
     def require(self) -> None:
         """Return if the directory is there.

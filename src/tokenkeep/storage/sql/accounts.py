@@ -117,6 +117,10 @@ class SqlAccounts:
         )
         return _account(row)
 
+    async def raise_token_versions(self) -> int:
+        """Raise the token version of every account; returns how many there are."""
+        return await self._tx.execute("UPDATE accounts SET token_version = token_version + 1")
+
 
 def account_from(row: Row, *, id_column: str = "id", prefix: str = "") -> Account:
     """Return the account that a row describes, whose columns but the id may be prefixed."""

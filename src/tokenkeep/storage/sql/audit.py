@@ -9,10 +9,11 @@ from tokenkeep.storage.sql.database import SqlTransaction
 class SqlAuditLog:
     """The audit statements of one transaction (port `AuditLog`)."""
 
-    __slots__ = ("_tx",)
+    __slots__ = ("_recorded", "_tx")
 
-    def __init__(self, tx: SqlTransaction) -> None:
+    def __init__(self, tx: SqlTransaction, recorded: list[Event]) -> None:
         self._tx = tx
+        self._recorded = recorded
 
     async def record(self, event: Event) -> None:
         """Store an event in this transaction."""
@@ -30,3 +31,4 @@ class SqlAuditLog:
             event.user_agent,
             event.detail,
         )
+        self._recorded.append(event)

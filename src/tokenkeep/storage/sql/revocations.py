@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tokenkeep.contract.revocation import RevocationKind
+from tokenkeep.domain.history import Position
 from tokenkeep.domain.revocations import Revocation, kept_until
 from tokenkeep.flows.ports import NumberedRevocation
 from tokenkeep.storage.sql.database import Row, SqlTransaction
@@ -50,6 +51,17 @@ class SqlRevocations:
             now,
         )
         return [_numbered(row) for row in rows]
+
+    async def position(self) -> Position:
+        """Return where the list stands; the epoch is empty in a database that has never been served."""
+        head = await self._tx.fetch_one("SELECT epoch, number FROM revocation_head")
+        if head is None:
+            raise LookupError("the table revocation_head has lost its row")
+        return Position(head["epoch"], head["number"])
+
+    async def begin_epoch(self, epoch: str) -> None:
+        """Begin a new history under this name."""
+        await self._tx.execute("UPDATE revocation_head SET epoch = $1", epoch)
 
     async def register_access_life(self, life: int) -> None:
         """Remember the longest access-token life, in milliseconds, ever configured on this database."""

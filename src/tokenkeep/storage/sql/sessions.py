@@ -112,6 +112,12 @@ class SqlSessions:
             reason.value,
         )
 
+    async def end_everyones(self, reason: EndReason, *, now: int) -> int:
+        """End every session there is; returns how many."""
+        return await self._tx.execute(
+            "UPDATE sessions SET revoked_at = $1, revoked_reason = $2 WHERE revoked_at IS NULL", now, reason.value
+        )
+
     async def count_live(self, *, now: int) -> int:
         """Return how many sessions are neither ended nor expired."""
         row = await self._tx.fetch_one(

@@ -51,6 +51,16 @@ class SqlSigningKeys:
         )
         return [self._signing_key(row) for row in rows]
 
+    async def revoke_published(self) -> list[str]:
+        """Revoke every key that verifiers are given; returns their ids."""
+        rows = await self._tx.fetch(
+            """
+            UPDATE signing_keys SET state = 'revoked' WHERE state IN ('upcoming', 'active', 'retiring')
+            RETURNING id
+            """
+        )
+        return [row["id"] for row in rows]
+
     def _signing_key(self, row: Row) -> SigningKey:
         private = decode_object(self._sealer.open(row["sealed"], purpose=_PURPOSE, name=row["id"]))
         return SigningKey(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
+from tokenkeep.domain.audit import Event
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.accounts import SqlAccounts
@@ -18,43 +19,53 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 
+EventObserver = Callable[[Event], None]
+"""Told of each event once it is committed."""
+
+
 class SqlStores:
     """The stores of one transaction (port `Transaction`)."""
 
     __slots__ = ("accounts", "audit", "now", "revocations", "sessions", "signing_keys")
 
-    def __init__(self, tx: SqlTransaction, sealer: Sealer) -> None:
+    def __init__(self, tx: SqlTransaction, sealer: Sealer, recorded: list[Event]) -> None:
         self.now = tx.now
         self.accounts = SqlAccounts(tx)
         self.sessions = SqlSessions(tx)
         self.signing_keys = SqlSigningKeys(tx, sealer)
         self.revocations = SqlRevocations(tx)
-        self.audit = SqlAuditLog(tx)
+        self.audit = SqlAuditLog(tx, recorded)
 
 
 class SqlStorage:
     """Runs flows' steps in a database's transactions."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, sealer: Sealer, observe: EventObserver) -> None:
         self._database = database
         self._sealer = sealer
+        self._observe = observe
 
     async def transact(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` and return its result once everything it did is durable."""
-        return await self._database.transact(self._bind(steps, args))
+        recorded: list[Event] = []
+        result = await self._database.transact(self._bind(steps, args, recorded))
+        for event in recorded:
+            self._observe(event)
+        return result
 
     async def read(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)`, which only reads, on one consistent state."""
-        return await self._database.read(self._bind(steps, args))
+        return await self._database.read(self._bind(steps, args, []))
 
     async def revision(self) -> int:
         """Return a number that differs from the last one whenever a revocation may have been added since."""
         return await self._database.revision()
 
     def _bind(
-        self, steps: Callable[..., Awaitable[T]], args: tuple[object, ...]
+        self, steps: Callable[..., Awaitable[T]], args: tuple[object, ...], recorded: list[Event]
     ) -> Callable[[SqlTransaction], Awaitable[T]]:
         async def bound(tx: SqlTransaction) -> T:
-            return await steps(SqlStores(tx, self._sealer), *args)
+            recorded.clear()  # what an earlier run recorded was rolled back with it
+            return await steps(SqlStores(tx, self._sealer, recorded), *args)
 
         return bound

@@ -63,13 +63,15 @@ CREATE TABLE revocations (
 
 CREATE INDEX revocations_by_expiry ON revocations (expires_at);
 
--- One row: the number of the last revocation, and the longest access-token life ever configured here.
+-- One row: the name of this history, the number of its last revocation, and the longest access-token life ever
+-- configured here. The name is empty until the database is first served.
 CREATE TABLE revocation_head (
+    epoch TEXT NOT NULL,
     number BIGINT NOT NULL,
     longest_access_life BIGINT NOT NULL
 );
 
-INSERT INTO revocation_head (number, longest_access_life) VALUES (0, 0);
+INSERT INTO revocation_head (epoch, number, longest_access_life) VALUES ('', 0, 0);
 
 CREATE TABLE audit_events (
     at BIGINT NOT NULL,

@@ -1,0 +1,142 @@
+"""Around every request: who sent it and by which way, bounds on its headers, headers of its answer, its log line."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tokenkeep.api.addresses import Proxies, is_loopback
+from tokenkeep.api.problems import problem
+from tokenkeep.observability import request_id
+
+LARGEST_HEADERS: Final = 16 * 1024
+"""Bytes of the largest header section."""
+
+_OWN_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.-]{8,64}")
+_ANY_HOST: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""Routes that orchestrators call by address."""
+_SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answered request, for the log and the metrics; `route` is the table's path, `path` is what was asked."""
+
+    method: str
+    route: str
+    path: str
+    status: int
+    seconds: float
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class FramePolicy:
+    """What is let in.
+
+    Attributes:
+        hosts: accepted `Host` values; None where an application around this one decides.
+        proxies: whose word on the client's address is taken.
+        https_only: whether plain http is refused from others than proxies and this machine.
+        secure: whether the public address is https.
+    """
+
+    hosts: frozenset[str] | None
+    proxies: Proxies
+    https_only: bool
+    secure: bool
+
+
+class Frame:
+    """The outermost middleware."""
+
+    def __init__(self, app: ASGIApp, *, policy: FramePolicy, observe: Callable[[Answered], None]) -> None:
+        self._app = app
+        self._policy = policy
+        self._observe = observe
+        self._headers = (*_SECURITY_HEADERS, _STRICT_TRANSPORT) if policy.secure else _SECURITY_HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        headers = _Headers(scope)
+        own_id = headers.first(b"x-request-id")
+        known_as = own_id if own_id and _OWN_REQUEST_ID.fullmatch(own_id) else secrets.token_hex(8).encode()
+        status = 0
+
+        async def send_framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *self._headers, (b"x-request-id", known_as)]
+            await send(message)
+
+        marker = request_id.set(known_as.decode())
+        try:
+            answer = self._refusal(scope, headers) or self._app
+            await answer(scope, receive, send_framed)
+        finally:
+            self._observe(
+                Answered(
+                    method=scope["method"],
+                    route=scope.get("tokenkeep.route", "other"),
+                    path=scope["path"],
+                    status=status,
+                    seconds=time.monotonic() - started,
+                    address=scope["client"][0] if scope.get("client") else "",
+                )
+            )
+            request_id.reset(marker)
+
+    def _refusal(self, scope: Scope, headers: _Headers) -> Response | None:
+        """Return the answer to a request that may not come in; name the client of one that may."""
+        peer = scope["client"][0] if scope.get("client") else ""
+        policy = self._policy
+        if headers.size > LARGEST_HEADERS:
+            return problem("headers_too_large")
+        if (
+            policy.https_only
+            and scope.get("scheme") != "https"
+            and not (is_loopback(peer) or policy.proxies.trusts(peer))
+        ):
+            return problem("https_required")
+        if policy.hosts is not None and scope["path"] not in _ANY_HOST:
+            host = headers.first(b"host")
+            if host is None or host.decode("latin-1").lower() not in policy.hosts:
+                return problem("misdirected_request")
+        if policy.proxies.networks and policy.proxies.trusts(peer):
+            client = policy.proxies.client_of(peer, headers.texts(b"x-forwarded-for"))
+            scope["client"] = (client, 0)
+        return None
+
+
+class _Headers:
+    """The raw headers of a request."""
+
+    __slots__ = ("_raw", "size")
+
+    def __init__(self, scope: Scope) -> None:
+        self._raw: list[tuple[bytes, bytes]] = scope["headers"]
+        self.size = sum(len(name) + len(value) + 4 for name, value in self._raw)
+
+    def first(self, wanted: bytes) -> bytes | None:
+        return next((value for name, value in self._raw if name == wanted), None)
+
+    def texts(self, wanted: bytes) -> list[str]:
+        return [value.decode("latin-1") for name, value in self._raw if name == wanted]

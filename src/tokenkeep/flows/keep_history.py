@@ -1,0 +1,48 @@
+"""Refuse a database that was put back to an older state, and remember how far its history has come."""
+
+from __future__ import annotations
+
+import secrets
+
+from tokenkeep.domain.history import Position, check_history
+from tokenkeep.flows.ports import HighWaterMark, Storage, Transaction
+
+
+class KeepHistory:
+    """Compares the database with the high-water mark at the start, and moves the mark along after that."""
+
+    def __init__(self, storage: Storage, mark: HighWaterMark) -> None:
+        self._storage = storage
+        self._mark = mark
+        self._written: Position | None = None
+
+    async def check(self) -> None:
+        """Return if the database continues the history of this installation; a new one begins its own.
+
+        Raises:
+            RolledBack: it was put back to an older state.
+        """
+        stored, new = await self._storage.transact(_begin, secrets.token_urlsafe(12))
+        check_history(self._mark.read(), stored, new=new)
+        self._write(stored)
+
+    async def keep(self) -> None:
+        """Move the mark to where the database stands."""
+        self._write(await self._storage.read(_position))
+
+    def _write(self, position: Position) -> None:
+        if position != self._written:
+            self._mark.write(position)
+            self._written = position
+
+
+async def _begin(tx: Transaction, epoch: str) -> tuple[Position, bool]:
+    position = await tx.revocations.position()
+    if position.epoch:
+        return position, False
+    await tx.revocations.begin_epoch(epoch)
+    return Position(epoch, position.number), True
+
+
+async def _position(tx: Transaction) -> Position:
+    return await tx.revocations.position()

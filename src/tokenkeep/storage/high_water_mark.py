@@ -1,0 +1,53 @@
+"""The high-water mark: how far the list of revocations had come, kept outside the database.
+
+A database that is behind it has been put back to an older state. The mark is written after the commit it tells of,
+so that it is never ahead of a database that was only stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from tokenkeep.domain.history import Position
+
+
+class FileMark:
+    """The mark in a file of the data directory (port `HighWaterMark`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Position | None:
+        """Return the mark; None if there is none yet.
+
+        Raises:
+            ValueError: the file does not hold a mark.
+        """
+        try:
+            members = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return Position(str(members["epoch"]), int(members["number"]))
+
+    def write(self, position: Position) -> None:
+        """Replace the mark, whole or not at all."""
+        staged = self._path.with_name(f".{self._path.name}-{os.getpid()}")
+        staged.write_text(json.dumps({"epoch": position.epoch, "number": position.number}) + "\n", "utf-8")
+        staged.replace(self._path)
+
+
+class MemoryMark:
+    """The mark where there is no directory to keep it in: it ends with the process (port `HighWaterMark`)."""
+
+    def __init__(self) -> None:
+        self._position: Position | None = None
+
+    def read(self) -> Position | None:
+        """Return the mark; None if there is none yet."""
+        return self._position
+
+    def write(self, position: Position) -> None:
+        """Replace the mark."""
+        self._position = position

@@ -1,0 +1,160 @@
+"""Revocation entries, their digests, and the set that answers whether a token is revoked."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.contract.test_access_token import TOKEN
+from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
+
+ISSUER = TOKEN.issuer
+SIGNED = replace(TOKEN, key_id="kid-1")
+
+
+def independent_digest(*members: str | int) -> bytes:
+    """Return the digest of an entry as the design defines it, computed without the code under test."""
+    text = json.dumps(members, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "first"),
+    [
+        (RevocationKind.SESSION, ("BBBBBBBBBBBBBBBBBBBBBA",), "sid"),
+        (RevocationKind.TOKEN, ("one-of-a-kind",), "jti"),
+        (RevocationKind.ACCOUNT, ("AAAAAAAAAAAAAAAAAAAAAA", 3), "sub"),
+        (RevocationKind.KEY, ("kid-1",), "kid"),
+        (RevocationKind.TOKEN, ('quotes " and \\ and é and /',), "jti"),
+    ],
+)
+def test_digest_is_the_documented_one(kind: RevocationKind, values: tuple[str | int, ...], first: str):
+    """A digest is the first 16 bytes of SHA-256 over the JSON array of kind, issuer and values."""
+    assert digest(kind, ISSUER, *values) == independent_digest(first, ISSUER, *values)
+
+
+def test_digest_of_a_known_entry():
+    """Anyone can check an implementation against these bytes."""
+    assert digest(RevocationKind.ACCOUNT, "https://auth.example", "ada", 1).hex() == "7dda0b78654619fefb56650fcb502a6a"
+
+
+def test_kinds_and_values_do_not_run_together():
+    """No two different entries have the same digest: not by kind, issuer, or where one value ends."""
+    entries = [
+        digest(RevocationKind.SESSION, "a", "x"),
+        digest(RevocationKind.TOKEN, "a", "x"),
+        digest(RevocationKind.KEY, "a", "x"),
+        digest(RevocationKind.SESSION, "b", "x"),
+        digest(RevocationKind.SESSION, "a", "y"),
+        digest(RevocationKind.SESSION, 'a","x', ""),
+        digest(RevocationKind.ACCOUNT, "a", "x", 1),
+        digest(RevocationKind.ACCOUNT, "a", "x", 11),
+        digest(RevocationKind.ACCOUNT, "a", "x1", 1),
+        digest(RevocationKind.ACCOUNT, "a", "x", "1"),
+    ]
+    assert len(set(entries)) == len(entries)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        digest(RevocationKind.SESSION, ISSUER, "BBBBBBBBBBBBBBBBBBBBBA"),
+        digest(RevocationKind.TOKEN, ISSUER, "one-of-a-kind"),
+        digest(RevocationKind.ACCOUNT, ISSUER, "AAAAAAAAAAAAAAAAAAAAAA", 3),
+        digest(RevocationKind.KEY, ISSUER, "kid-1"),
+    ],
+    ids=["sid", "jti", "sub and ver", "kid"],
+)
+def test_each_kind_revokes_the_token(entry: bytes):
+    """A token is revoked through its session, itself, its account's version, or the key that signed it."""
+    revoked = RevocationSet()
+    assert not revoked.contains(SIGNED)
+    revoked.add([entry])
+    assert revoked.contains(SIGNED)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        digest(RevocationKind.SESSION, ISSUER, "another session"),
+        digest(RevocationKind.SESSION, "https://other.example", "BBBBBBBBBBBBBBBBBBBBBA"),
+        digest(RevocationKind.TOKEN, ISSUER, "BBBBBBBBBBBBBBBBBBBBBA"),
+        digest(RevocationKind.ACCOUNT, ISSUER, "AAAAAAAAAAAAAAAAAAAAAA", 2),
+        digest(RevocationKind.ACCOUNT, ISSUER, "AAAAAAAAAAAAAAAAAAAAAA", 4),
+        digest(RevocationKind.KEY, ISSUER, "kid-2"),
+    ],
+)
+def test_other_entries_do_not(entry: bytes):
+    """Entries of another session, issuer, kind, version or key leave the token alone."""
+    revoked = RevocationSet()
+    revoked.add([entry])
+    assert not revoked.contains(SIGNED)
+
+
+@pytest.mark.parametrize(
+    ("token", "entry"),
+    [
+        (replace(SIGNED, session_id=None), digest(RevocationKind.SESSION, ISSUER, "BBBBBBBBBBBBBBBBBBBBBA")),
+        (replace(SIGNED, version=None), digest(RevocationKind.ACCOUNT, ISSUER, "AAAAAAAAAAAAAAAAAAAAAA", 3)),
+        (replace(SIGNED, key_id=None), digest(RevocationKind.KEY, ISSUER, "kid-1")),
+    ],
+)
+def test_what_a_token_does_not_name_cannot_revoke_it(token: AccessToken, entry: bytes):
+    """A token without session, version or key id is not revoked through them, and causes no error."""
+    revoked = RevocationSet()
+    revoked.add([entry])
+    assert not revoked.contains(token)
+
+
+def test_version_0_is_a_version():
+    """The version 0 is not mistaken for an absent one."""
+    revoked = RevocationSet()
+    revoked.add([digest(RevocationKind.ACCOUNT, ISSUER, SIGNED.subject, 0)])
+    assert revoked.contains(replace(SIGNED, version=0))
+
+
+def test_adding_twice_changes_nothing():
+    """An entry that is heard of twice is one entry, and one discard ends it."""
+    revoked = RevocationSet()
+    entry = digest(RevocationKind.TOKEN, ISSUER, "one-of-a-kind")
+    revoked.add([entry, entry])
+    revoked.add([entry])
+    assert len(revoked) == 1
+    revoked.discard([entry])
+    assert len(revoked) == 0
+    assert not revoked.contains(SIGNED)
+
+
+def test_discarding_what_is_not_there_is_harmless():
+    """Entries may be forgotten that were never known."""
+    revoked = RevocationSet()
+    revoked.discard([bytes(16)])
+    assert len(revoked) == 0
+
+
+def test_set_that_was_never_confirmed_is_not_fresh():
+    """Before the first complete read nobody knows what is revoked."""
+    revoked = RevocationSet()
+    assert not revoked.fresh(0.0)
+    revoked.add([bytes(16)])
+    assert not revoked.fresh(0.0)
+
+
+@pytest.mark.parametrize(("now", "fresh"), [(0.0, True), (4.999, True), (5.0, False), (5.001, False)])
+def test_set_is_fresh_until_the_instant_promised(now: float, fresh: bool):
+    """Freshness ends exactly at the instant promised."""
+    revoked = RevocationSet()
+    revoked.confirm(5.0)
+    assert revoked.fresh(now) is fresh
+
+
+def test_late_confirmation_never_shortens_freshness():
+    """Of two reads that overtake each other the later promise counts."""
+    revoked = RevocationSet()
+    revoked.confirm(5.0)
+    revoked.confirm(3.0)
+    assert revoked.fresh(4.0)
+    revoked.confirm(7.0)
+    assert revoked.fresh(6.0)

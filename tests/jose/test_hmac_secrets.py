@@ -1,0 +1,105 @@
+"""Which bytes may become an HMAC secret."""
+
+import hashlib
+import secrets
+
+import pytest
+
+from tests.jose.samples import HMAC_ALGORITHMS
+from tokenkeep.jose import Key
+from tokenkeep.jose.algorithms import ALGORITHMS
+from tokenkeep.jose.errors import InvalidArgument, InvalidKey, WrongType
+from tokenkeep.jose.hmac_secrets import DIGEST_SIZE, _table, check_secret, is_publicly_known
+
+PUBLISHED = b"my-32-character-ultra-secure-and-ultra-long-secret"
+
+
+@pytest.mark.parametrize("alg", HMAC_ALGORITHMS)
+def test_a_secret_is_as_long_as_the_hash(alg):
+    """The hash length is enough and one byte less is not."""
+    size = ALGORITHMS[alg].signature_size
+    secret = bytes(range(100, 100 + size))
+    assert Key.from_secret(secret, alg=alg).alg == alg
+    with pytest.raises(InvalidKey, match=f"at least {size} bytes"):
+        Key.from_secret(secret[:-1], alg=alg)
+
+
+def test_an_empty_secret_is_no_secret():
+    """The message for a secret that was never configured is the known one."""
+    with pytest.raises(InvalidKey, match="secret or key required"):
+        Key.from_secret(b"")
+
+
+def test_a_secret_is_varied():
+    """Eight different bytes are enough and seven are not."""
+    assert Key.from_secret(bytes(range(1, 9)) * 4)
+    with pytest.raises(InvalidKey, match="different"):
+        Key.from_secret(bytes(range(1, 8)) * 5)
+    with pytest.raises(InvalidKey, match="different"):
+        Key.from_secret(b"a" * 64)
+
+
+def test_a_secret_is_not_boundless():
+    """A megabyte is refused before anything is computed with it."""
+    secrets_of = [bytes(range(64)) * 128, bytes(range(64)) * 128 + b"x"]
+    assert Key.from_secret(secrets_of[0])
+    with pytest.raises(InvalidKey, match="at most"):
+        Key.from_secret(secrets_of[1])
+
+
+@pytest.mark.parametrize("known", [PUBLISHED, PUBLISHED + b"\n", b"  " + PUBLISHED + b"\r\n"])
+def test_published_secrets_are_refused(known):
+    """A secret from a published list is refused, also with the white space of the file it was read from."""
+    with pytest.raises(InvalidKey, match="publicly known"):
+        Key.from_secret(known)
+
+
+def test_the_table_is_sorted_and_whole():
+    """The table of published secrets holds whole digests in order, so that the search finds each."""
+    table = _table()
+    digests = [table[at : at + DIGEST_SIZE] for at in range(0, len(table), DIGEST_SIZE)]
+    assert len(table) % DIGEST_SIZE == 0
+    assert digests == sorted(set(digests))
+    assert len(digests) > 1500
+    assert hashlib.sha256(PUBLISHED).digest()[:DIGEST_SIZE] in digests
+
+
+def test_unpublished_secrets_are_not_in_the_table():
+    """Random secrets are not taken for published ones."""
+    assert not any(is_publicly_known(secrets.token_bytes(32)) for _ in range(200))
+    assert not is_publicly_known(b"")
+    assert not is_publicly_known(PUBLISHED + b"x")
+
+
+def test_the_first_and_last_of_the_table_are_found(monkeypatch):
+    """The search finds the first and last entry, and nothing beyond either end or in an empty table."""
+    names = [b"a" * 32, b"b" * 32, b"c" * 32]
+    digests = sorted(hashlib.sha256(name).digest()[:DIGEST_SIZE] for name in names)
+    monkeypatch.setattr("tokenkeep.jose.hmac_secrets._table", lambda: b"".join(digests))
+    assert all(is_publicly_known(name) for name in names)
+    assert not any(is_publicly_known(bytes([n]) * 32) for n in range(100, 200))
+    monkeypatch.setattr("tokenkeep.jose.hmac_secrets._table", lambda: b"")
+    assert not is_publicly_known(names[0])
+
+
+@pytest.mark.parametrize("secret", ["x" * 32, bytearray(32), memoryview(b"x" * 32), None, 5])
+def test_secrets_are_bytes(secret):
+    """Text and other types are a caller's mistake; for text the message says to encode it."""
+    with pytest.raises(WrongType, match="encode the text" if isinstance(secret, str) else "bytes, not"):
+        Key.from_secret(secret)
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_secrets_are_for_hmac(alg):
+    """No other algorithm takes a secret."""
+    with pytest.raises(InvalidArgument):
+        Key.from_secret(bytes(range(64)), alg=alg)
+
+
+def test_refusals_do_not_quote_the_secret():
+    """No message repeats the refused bytes."""
+    for secret in (b"sesame", b"sesame" * 9, b'{"kty":"oct","k":"sesame"}', PUBLISHED):
+        with pytest.raises(InvalidKey) as caught:
+            check_secret(secret, algorithm="HS256", hash_size=32)
+        assert "sesame" not in str(caught.value)
+        assert PUBLISHED.decode() not in str(caught.value)

@@ -1,0 +1,202 @@
+"""What `SqlAccounts` promises, on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.storage.contracts import Engine, Processes
+from tests.storage.examples import NOW, a_session, an_account, load_account, store_account
+from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.sessions import EndReason
+from tokenkeep.flows.ports import Transaction
+from tokenkeep.storage.sql.stores import SqlStorage
+
+
+async def test_an_account_is_found_by_its_id_and_by_its_name(storage: SqlStorage):
+    """What was stored comes back equal, and nobody else's."""
+    ada = await store_account(storage, an_account("Ada"))
+    await store_account(storage, an_account("Bob", role="admin", password_hash=None))
+    assert await load_account(storage, ada) == ada
+    assert await storage.read(lambda tx: tx.accounts.find_by_name("ada")) == ada
+    assert await storage.read(lambda tx: tx.accounts.find_by_name("Ada")) is None
+    assert await storage.read(lambda tx: tx.accounts.find(AccountId("nobody"))) is None
+
+
+async def test_a_name_is_given_once(storage: SqlStorage):
+    """A second account whose name reads the same is not stored, and the first stays as it is."""
+    ada = await store_account(storage, an_account("Ada"))
+    assert not await storage.transact(lambda tx: tx.accounts.add(an_account("ADA", role="admin")))
+    assert await storage.read(lambda tx: tx.accounts.find_by_name("ada")) == ada
+    assert await storage.read(lambda tx: tx.accounts.count()) == 1
+
+
+async def test_of_many_who_take_a_name_at_once_one_has_it(storage: SqlStorage, processes: Processes):
+    """Twenty registrations of one name, from two processes, make one account."""
+    other = await processes.storage()
+
+    async def register(through: SqlStorage) -> bool:
+        account = an_account("Ada")
+        return await through.transact(lambda tx: tx.accounts.add(account))
+
+    assert sum(await asyncio.gather(*(register(each) for each in [storage, other] * 10))) == 1
+    assert await storage.read(lambda tx: tx.accounts.count()) == 1
+
+
+async def test_pages_hold_every_account_once(storage: SqlStorage):
+    """Pages follow each other without a gap or a repetition, whatever the names are written in."""
+    names = ["ada", "Bob", "_eve", "Ärger", "李雷", "ada lovelace", "zoë", "007"]
+    stored = [await store_account(storage, an_account(name)) for name in names]
+    for limit in (1, 3, 8, 9):
+        seen: list[Account] = []
+        while page := await _page(storage, seen[-1].name_key if seen else "", limit):
+            assert len(page) <= limit
+            seen.extend(page)
+        assert sorted(account.id for account in seen) == sorted(account.id for account in stored)
+
+
+async def _page(storage: SqlStorage, after: str, limit: int) -> list[Account]:
+    return await storage.read(lambda tx: tx.accounts.page(after, limit))
+
+
+async def test_a_login_takes_the_account_as_it_was_read(storage: SqlStorage):
+    """`claim_for_login` stores the hash and the instant, and touches no other account."""
+    ada = await store_account(storage)
+    bob = await store_account(storage, an_account("Bob", password_hash=ada.password_hash))
+    assert await storage.transact(lambda tx: tx.accounts.claim_for_login(ada, password_hash="upgraded", now=NOW + 1))
+    assert await load_account(storage, ada) == replace(ada, password_hash="upgraded", last_login_at=NOW + 1)
+    assert await load_account(storage, bob) == bob
+
+
+Change = Callable[[Transaction, Account], Awaitable[object]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tx, account: tx.accounts.set_password(account.id, password_hash="another"),
+        lambda tx, account: tx.accounts.set_role(account.id, role="admin"),
+        lambda tx, account: tx.accounts.disable(account.id, now=NOW),
+        lambda tx, account: tx.accounts.claim_for_login(account, password_hash="another", now=NOW),
+    ],
+    ids=["another password", "another token version", "disabled", "hash upgraded"],
+)
+async def test_a_login_loses_to_every_change_since_the_account_was_read(storage: SqlStorage, change: Change):
+    """`claim_for_login` says no and changes nothing when the password, token version or state is another by now."""
+    ada = await store_account(storage)
+    await storage.transact(change, ada)
+    changed = await load_account(storage, ada)
+    assert not await storage.transact(lambda tx: tx.accounts.claim_for_login(ada, password_hash="mine", now=NOW + 9))
+    assert await load_account(storage, ada) == changed
+
+
+async def test_an_account_without_a_password_cannot_be_claimed(storage: SqlStorage):
+    """Where there is no password, no login finds it unchanged."""
+    ada = await store_account(storage, an_account(password_hash=None))
+    assert not await storage.transact(lambda tx: tx.accounts.claim_for_login(ada, password_hash="mine", now=NOW))
+    assert await load_account(storage, ada) == ada
+
+
+async def test_a_disabled_account_cannot_be_claimed_even_as_it_is(storage: SqlStorage):
+    """An account that was read when it was disabled already is refused by the statement itself."""
+    ada = await store_account(storage)
+    disabled = await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW))
+    assert disabled is not None
+    assert not await storage.transact(lambda tx: tx.accounts.claim_for_login(disabled, password_hash="x", now=NOW))
+
+
+async def test_no_session_outlives_a_password_change_that_it_raced(storage: SqlStorage, processes: Processes):
+    """Of logins that run while the password changes, those before it are ended by it and those after it fail."""
+    other = await processes.storage()
+    ada = await store_account(storage)
+
+    async def login(tx: Transaction) -> bool:
+        if not await tx.accounts.claim_for_login(ada, password_hash=ada.password_hash or "", now=tx.now):
+            return False
+        await tx.sessions.add(a_session(ada, idle_expires_at=2**60, expires_at=2**60))
+        return True
+
+    async def change_password(tx: Transaction) -> int:
+        await tx.accounts.set_password(ada.id, password_hash="another")
+        return await tx.sessions.end_all(ada.id, EndReason.PASSWORD_CHANGED, now=tx.now)
+
+    logins = [asyncio.create_task(each.transact(login)) for each in [storage, other] * 5]
+    ended = asyncio.create_task(storage.transact(change_password))
+    logins += [asyncio.create_task(each.transact(login)) for each in [storage, other] * 5]
+    assert await ended == sum(await asyncio.gather(*logins))
+    assert await storage.read(lambda tx: tx.sessions.count_live(now=NOW)) == 0
+
+
+async def test_a_login_that_waits_for_a_password_change_loses(
+    storage: SqlStorage, processes: Processes, engine: Engine
+):
+    """A login that comes while the change is not committed yet waits for it, and then finds another account."""
+    other = await processes.storage()
+    ada = await store_account(storage)
+    gate = engine.gate()
+
+    async def change_slowly(tx: Transaction) -> None:
+        await tx.accounts.set_password(ada.id, password_hash="another")
+        await gate.hold()
+
+    changing = asyncio.create_task(storage.transact(change_slowly))
+    await gate.arrived()
+    claiming = asyncio.create_task(
+        other.transact(lambda tx: tx.accounts.claim_for_login(ada, password_hash="mine", now=NOW))
+    )
+    await engine.wait_until_blocked()
+    gate.open()
+    await changing
+    assert not await claiming
+    account = await load_account(storage, ada)
+    assert account is not None
+    assert account.password_hash == "another"
+
+
+async def test_a_new_password_raises_the_token_version(storage: SqlStorage):
+    """`set_password` returns the account as it now is; where there is none, nothing."""
+    ada = await store_account(storage)
+    changed = await storage.transact(lambda tx: tx.accounts.set_password(ada.id, password_hash="another"))
+    assert changed == replace(ada, password_hash="another", token_version=2)
+    assert await load_account(storage, ada) == changed
+    nobody = AccountId("nobody")
+    assert await storage.transact(lambda tx: tx.accounts.set_password(nobody, password_hash="another")) is None
+
+
+async def test_a_new_role_raises_the_token_version(storage: SqlStorage):
+    """`set_role` returns the account as it now is; the role it has already is no change."""
+    ada = await store_account(storage)
+    changed = await storage.transact(lambda tx: tx.accounts.set_role(ada.id, role="admin"))
+    assert changed == replace(ada, role="admin", token_version=2)
+    assert await storage.transact(lambda tx: tx.accounts.set_role(ada.id, role="admin")) is None
+    assert await storage.transact(lambda tx: tx.accounts.set_role(AccountId("nobody"), role="admin")) is None
+    assert await load_account(storage, ada) == changed
+
+
+async def test_disabling_raises_the_token_version_once(storage: SqlStorage):
+    """`disable` and `enable` tell whether they changed anything; only the former ends access tokens."""
+    ada = await store_account(storage)
+    bob = await store_account(storage, an_account("Bob"))
+    disabled = await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW + 5))
+    assert disabled == replace(ada, disabled_at=NOW + 5, token_version=2)
+    assert await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW + 6)) is None
+    assert await load_account(storage, ada) == disabled
+    enabled = await storage.transact(lambda tx: tx.accounts.enable(ada.id))
+    assert enabled == replace(ada, token_version=2)
+    assert await storage.transact(lambda tx: tx.accounts.enable(ada.id)) is None
+    assert await load_account(storage, ada) == enabled
+    assert await load_account(storage, bob) == bob
+
+
+async def test_every_token_version_can_be_raised_at_once(storage: SqlStorage):
+    """`raise_token_versions` ends the access tokens of all accounts, disabled ones too, and counts them."""
+    ada = await store_account(storage)
+    bob = await store_account(storage, an_account("Bob", token_version=7))
+    await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW))
+    assert await storage.transact(lambda tx: tx.accounts.raise_token_versions()) == 2
+    assert await load_account(storage, ada) == replace(ada, token_version=3, disabled_at=NOW)
+    assert await load_account(storage, bob) == replace(bob, token_version=8)

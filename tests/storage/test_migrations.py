@@ -1,0 +1,117 @@
+"""How a database comes to the schema of this version, and what is refused: `storage.sql.migrate`, on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from tests.storage.contracts import Engine, Processes, execute, rows
+from tokenkeep.storage.sql import migrate as migrations
+from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.migrate import Migration, SchemaMismatch, check_current, known_migrations, migrate
+
+KNOWN = known_migrations()
+NUMBERS = [migration.number for migration in KNOWN]
+NEWER = Migration(
+    max(NUMBERS) + 1, f"{max(NUMBERS) + 1:04}_later", "CREATE TABLE later (id BIGINT);\nCREATE INDEX i ON later (id);\n"
+)
+
+
+async def test_an_empty_database_is_brought_to_this_version(database: Database, engine: Engine):
+    """Every migration is applied in order, and told of; a second call finds nothing to do."""
+    assert await migrate(database) == KNOWN
+    assert await migrate(database) == []
+    await check_current(database)
+    listed = await rows(database, "SELECT number, name, checksum FROM migrations ORDER BY number")
+    assert [row["number"] for row in listed] == NUMBERS
+    assert [row["checksum"] for row in listed] == [migration.checksum for migration in KNOWN]
+    assert {"accounts", "sessions", "signing_keys", "revocations", "revocation_head"} <= await engine.tables()
+
+
+async def test_processes_that_start_at_once_migrate_once(processes: Processes):
+    """Of eight processes that open an empty database together one migrates; the others wait and find it done."""
+    databases = [await processes.database() for _ in range(8)]
+    applied = await asyncio.gather(*(migrate(database) for database in databases))
+    assert sorted(len(each) for each in applied) == [0] * 7 + [len(KNOWN)]
+    listed = await rows(databases[0], "SELECT number FROM migrations ORDER BY number")
+    assert [row["number"] for row in listed] == NUMBERS
+
+
+async def test_a_later_migration_is_added_to_an_older_database(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """A database with data gets what is missing and nothing else, and keeps its data."""
+    await migrate(database)
+    await execute(database, "UPDATE revocation_head SET number = 41")
+    monkeypatch.setattr(migrations, "known_migrations", lambda: [*KNOWN, NEWER])
+    with pytest.raises(SchemaMismatch, match="tokenkeep migrate"):
+        await check_current(database)
+    assert await migrate(database) == [NEWER]
+    assert await rows(database, "SELECT number FROM revocation_head") == [{"number": 41}]
+    await check_current(database)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(
+    database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """All missing migrations are applied, or none: also those before the one that failed."""
+    broken = Migration(NEWER.number + 1, "broken", "CREATE TABLE last (id BIGINT);\nCREATE NONSENSE;\n")
+    monkeypatch.setattr(migrations, "known_migrations", lambda: [*KNOWN, NEWER, broken])
+    with pytest.raises(Exception, match="NONSENSE"):
+        await migrate(database)
+    assert await engine.tables() == set()
+
+
+async def test_a_changed_migration_is_refused(database: Database):
+    """A database whose applied file differs from this version's is neither migrated nor used."""
+    await migrate(database)
+    await execute(database, "UPDATE migrations SET checksum = 'another' WHERE number = 1")
+    for call in (migrate, check_current):
+        with pytest.raises(SchemaMismatch, match="migration 1 was applied with another content"):
+            await call(database)
+
+
+async def test_the_database_of_a_newer_version_is_refused(database: Database):
+    """A database that knows a later migration is left alone by this version, which says so."""
+    await migrate(database)
+    await execute(
+        database, "INSERT INTO migrations (number, name, checksum, applied_at) VALUES (9999, 'later', 'abc', 0)"
+    )
+    for call in (migrate, check_current):
+        with pytest.raises(SchemaMismatch, match="migration 9999"):
+            await call(database)
+    assert len(await rows(database, "SELECT number FROM migrations")) == len(KNOWN) + 1
+
+
+async def test_a_look_at_an_empty_database_leaves_nothing_in_it(database: Database, engine: Engine):
+    """`check_current` refuses an empty database with the command that helps, and makes no table."""
+    with pytest.raises(SchemaMismatch, match="tokenkeep migrate"):
+        await check_current(database)
+    assert await engine.tables() == set()
+
+
+def test_migrations_are_numbered_from_one_without_gaps():
+    """The files in the package are 0001, 0002, … each with a name of its own."""
+    assert [migration.number for migration in KNOWN] == list(range(1, len(KNOWN) + 1))
+    assert all(re.fullmatch(r"\d{4}_[a-z_]+", migration.name) for migration in KNOWN)
+
+
+def test_migrations_are_split_into_whole_statements():
+    """Each statement of a file is run by itself: none is empty, none holds a second one or a comment."""
+    for migration in KNOWN:
+        statements = migration.statements()
+        assert len(statements) == len(re.findall(r";$", migration.text, re.MULTILINE))
+        for statement in statements:
+            assert re.match(r"\s*(CREATE|ALTER|INSERT|UPDATE|DROP|DELETE) ", statement)
+            assert ";" not in statement.rstrip(";\n ")
+            assert "--" not in statement
+
+
+def test_migrations_use_only_column_types_that_mean_the_same_everywhere():
+    """Columns are TEXT, BIGINT or BYTEA: what SQLite and PostgreSQL keep alike."""
+    for migration in KNOWN:
+        for statement in migration.statements():
+            if "CREATE TABLE" in statement:
+                columns = re.findall(r"^    (\w+) (\w+)", statement, re.MULTILINE)
+                assert columns
+                assert {kind for _, kind in columns} <= {"TEXT", "BIGINT", "BYTEA"}

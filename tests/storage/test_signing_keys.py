@@ -1,0 +1,155 @@
+"""What `SqlSigningKeys` promises, on every engine: one key of each state that must be single, sealed at rest."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.storage.contracts import SECRET, Engine, Processes, execute, rows
+from tests.storage.examples import NOW
+from tokenkeep.domain.signing_keys import KeyState, SigningKey
+from tokenkeep.flows.ports import SecretMismatch
+from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.jose import Key
+from tokenkeep.jose.encoding import decode_base64url
+from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.stores import SqlStorage
+
+ANOTHER_SECRET = b"another server secret of thirty-two bytes or more"
+
+
+def a_key(state: KeyState = KeyState.ACTIVE, *, alg: str = "ES256", created_at: int = NOW) -> SigningKey:
+    """Return a new signing key."""
+    activated_at = created_at + 1 if state is KeyState.ACTIVE else None
+    return SigningKey(Key.generate(alg), state, created_at, activated_at)
+
+
+async def add(storage: SqlStorage, key: SigningKey) -> bool:
+    """Store a key."""
+    return await storage.transact(lambda tx: tx.signing_keys.add(key))
+
+
+async def published(storage: SqlStorage) -> list[SigningKey]:
+    """Return the published keys."""
+    return await storage.read(lambda tx: tx.signing_keys.published())
+
+
+def described(key: SigningKey) -> tuple[object, ...]:
+    """Return what two equal keys have in common, private part included."""
+    return key.id, key.state, key.created_at, key.activated_at, sorted(key.key.to_jwk(private=True).items())
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256", "HS256"])
+async def test_a_key_comes_back_whole(storage: SqlStorage, alg: str):
+    """A stored key can sign again, under the same id."""
+    key = a_key(alg=alg)
+    assert await add(storage, key)
+    assert [described(each) for each in await published(storage)] == [described(key)]
+
+
+async def test_verifiers_are_given_what_signs_has_signed_and_will_sign(storage: SqlStorage):
+    """Published keys are upcoming, active and retiring ones, oldest first; retired and revoked ones are not."""
+    keys = [a_key(state, created_at=NOW - number) for number, state in enumerate(KeyState)]
+    retiring_too = a_key(KeyState.RETIRING, created_at=NOW - 100)
+    for key in [*keys, retiring_too]:
+        assert await add(storage, key)
+    expected = [retiring_too.id, *reversed([key.id for key in keys if key.state.published])]
+    assert [key.id for key in await published(storage)] == expected
+
+
+@pytest.mark.parametrize("state", [KeyState.ACTIVE, KeyState.UPCOMING])
+async def test_one_key_signs_and_one_follows_it(storage: SqlStorage, state: KeyState):
+    """A second active or upcoming key is not stored, and the first stays."""
+    first = a_key(state)
+    assert await add(storage, first)
+    assert not await add(storage, a_key(state))
+    assert [key.id for key in await published(storage)] == [first.id]
+
+
+async def test_a_key_is_stored_once(storage: SqlStorage):
+    """The same key in another state is not stored a second time."""
+    key = a_key(KeyState.RETIRING)
+    assert await add(storage, key)
+    assert not await add(storage, SigningKey(key.key, KeyState.ACTIVE, NOW))
+    assert [each.state for each in await published(storage)] == [KeyState.RETIRING]
+
+
+async def test_processes_that_make_keys_at_once_end_with_one_of_each(storage: SqlStorage, processes: Processes):
+    """Of four processes that find no keys and make some, two keys remain, and every process reads the same two."""
+    crowd = [storage, *[await processes.storage() for _ in range(3)]]
+    made = await asyncio.gather(*(RotateKeys(each, "ES256").establish() for each in crowd))
+    assert sum(made) == 2
+    read = [sorted((key.state, key.id) for key in await published(each)) for each in crowd]
+    assert [state for state, _ in read[0]] == [KeyState.ACTIVE, KeyState.UPCOMING]
+    assert all(each == read[0] for each in read)
+
+
+async def test_every_published_key_can_be_revoked_at_once(storage: SqlStorage):
+    """`revoke_published` tells which keys it took from verifiers, and makes room for new ones."""
+    keys = [a_key(state) for state in KeyState]
+    for key in keys:
+        await add(storage, key)
+    revoked = await storage.transact(lambda tx: tx.signing_keys.revoke_published())
+    assert sorted(revoked) == sorted(key.id for key in keys if key.state.published)
+    assert await published(storage) == []
+    assert await storage.transact(lambda tx: tx.signing_keys.revoke_published()) == []
+    assert await RotateKeys(storage, "ES256").establish() == 2
+
+
+async def test_private_keys_are_not_in_what_is_stored(storage: SqlStorage, engine: Engine):
+    """No private part of a key is in the raw data, neither as bytes nor as text; its id is."""
+    keys = [
+        a_key(KeyState.ACTIVE),
+        a_key(KeyState.UPCOMING, alg="RS256"),
+        a_key(KeyState.RETIRING, alg="HS256"),
+    ]
+    for key in keys:
+        await add(storage, key)
+    raw = await engine.dump()
+    for key in keys:
+        public = {"kty", "kid", "alg", "use", "crv", "n", "e", "x", "y"}
+        private = {name: value for name, value in key.key.to_jwk(private=True).items() if name not in public}
+        assert private
+        assert key.id.encode() in raw
+        for value in private.values():
+            assert isinstance(value, str)
+            assert value.encode() not in raw
+            assert decode_base64url(value) not in raw
+
+
+async def test_keys_open_with_the_secret_that_sealed_them(storage: SqlStorage, processes: Processes):
+    """Another server secret does not open the keys; it does when the right one is among the previous ones."""
+    key = a_key()
+    await add(storage, key)
+    with pytest.raises(SecretMismatch):
+        await published(await processes.storage(secret=ANOTHER_SECRET))
+    changed = await processes.storage(secret=ANOTHER_SECRET, previous=[SECRET])
+    assert [described(each) for each in await published(changed)] == [described(key)]
+
+
+async def test_envelopes_cannot_be_swapped(storage: SqlStorage, database: Database):
+    """A key's envelope under another key's id does not open, so nobody who can write makes an old key sign again."""
+    active, retired = a_key(KeyState.ACTIVE), a_key(KeyState.RETIRED)
+    await add(storage, active)
+    await add(storage, retired)
+    swap = "UPDATE signing_keys SET sealed = (SELECT sealed FROM signing_keys WHERE id = $1) WHERE id = $2"
+    assert await execute(database, swap, retired.id, active.id) == 1
+    with pytest.raises(SecretMismatch, match=active.id):
+        await published(storage)
+
+
+async def test_a_changed_envelope_does_not_open(storage: SqlStorage, database: Database):
+    """One bit flipped anywhere in a stored envelope, or an end cut off, is noticed."""
+    key = a_key()
+    await add(storage, key)
+    sealed = (await rows(database, "SELECT sealed FROM signing_keys"))[0]["sealed"]
+    assert isinstance(sealed, bytes)
+    places = [0, 1, 2, 8, 14, 20, 26, 40, len(sealed) // 2, len(sealed) - 17, len(sealed) - 16, len(sealed) - 1]
+    damaged = [sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :] for at in places]
+    for changed in [*damaged, sealed[:-1], sealed[:20], sealed[:1], b"", sealed + b"\0"]:
+        await execute(database, "UPDATE signing_keys SET sealed = $1", changed)
+        with pytest.raises(SecretMismatch, match=key.id):
+            await published(storage)
+    await execute(database, "UPDATE signing_keys SET sealed = $1", sealed)
+    assert [described(each) for each in await published(storage)] == [described(key)]

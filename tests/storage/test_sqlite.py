@@ -1,0 +1,175 @@
+"""What the SQLite driver promises beyond the contracts: its settings, its file, its waiting, its refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.settable_clock import SettableClock
+from tests.storage.contracts import Processes, SqliteEngine, execute, rows
+from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.storage.sql import sqlite
+from tokenkeep.storage.sql.database import SqlTransaction
+from tokenkeep.storage.sql.sqlite import SqliteDatabase
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: SettableClock) -> SqliteEngine:
+    """SQLite only."""
+    return SqliteEngine(tmp_path, clock)
+
+
+@pytest.fixture
+async def shelf(engine: SqliteEngine, processes: Processes) -> AsyncIterator[SqliteDatabase]:
+    """A database with one table to put things in."""
+    database = await processes.database()
+    assert isinstance(database, SqliteDatabase)
+    await execute(database, "CREATE TABLE things (id BIGINT NOT NULL PRIMARY KEY, raw BYTEA)")
+    return database
+
+
+@pytest.fixture
+def blocked(engine: SqliteEngine, shelf: SqliteDatabase) -> Iterator[None]:
+    """Another process is inside a writing transaction."""
+    connection = sqlite3.connect(engine.path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    yield
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)],
+)
+async def test_both_connections_keep_what_was_committed(shelf: SqliteDatabase, pragma: str, value: object):
+    """A commit survives a power cut (a write-ahead log, synced in full), and references are enforced."""
+    for worker in (shelf._writer, shelf._reader):
+        assert await worker.run(lambda connection: connection.execute(f"PRAGMA {pragma}").fetchone()[0]) == value
+
+
+async def test_the_reading_connection_cannot_write(shelf: SqliteDatabase):
+    """The connection of `read` is one that refuses to write."""
+    assert await shelf._reader.run(lambda connection: connection.execute("PRAGMA query_only").fetchone()[0]) == 1
+    assert await shelf._writer.run(lambda connection: connection.execute("PRAGMA query_only").fetchone()[0]) == 0
+
+
+async def test_the_files_are_their_owners_only(tmp_path: Path, clock: SettableClock):
+    """Database, write-ahead log and index are 0600, whatever the process's umask says."""
+    before = os.umask(0)
+    try:
+        database = SqliteDatabase(tmp_path / "tokenkeep.db", clock)
+        await database.open()
+        await execute(database, "CREATE TABLE things (id BIGINT)")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        await database.close()
+    finally:
+        os.umask(before)
+    assert modes == {"tokenkeep.db": 0o600, "tokenkeep.db-wal": 0o600, "tokenkeep.db-shm": 0o600}
+
+
+async def test_a_transaction_happens_at_the_instant_of_the_clock(shelf: SqliteDatabase, clock: SettableClock):
+    """`tx.now` is what the injected clock says, in both kinds of transaction."""
+
+    async def instant(tx: SqlTransaction) -> int:
+        return tx.now
+
+    for _ in range(2):
+        assert await shelf.transact(instant) == await shelf.read(instant) == clock.now()
+        clock.advance(1_234)
+
+
+async def _sleep(tx: SqlTransaction) -> None:
+    await tx.execute("INSERT INTO things (id) VALUES (1)")
+    await asyncio.sleep(0)
+
+
+async def _wait_for_the_future(tx: SqlTransaction) -> None:
+    await tx.execute("INSERT INTO things (id) VALUES (1)")
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("steps", [_sleep, _wait_for_the_future])
+async def test_steps_that_await_something_else_are_a_mistake(
+    shelf: SqliteDatabase, steps: Callable[[SqlTransaction], Awaitable[None]]
+):
+    """Steps may await the transaction only; others raise at once, and nothing of theirs remains."""
+    for run in (shelf.transact, shelf.read):
+        if run == shelf.read:
+            await execute(shelf, "INSERT INTO things (id) VALUES (2)")
+        with pytest.raises((RuntimeError, StorageUnavailable)) as caught:
+            await run(steps)
+        assert isinstance(caught.value, RuntimeError) == (run == shelf.transact)
+    assert await rows(shelf, "SELECT id FROM things") == [{"id": 2}]
+
+
+async def test_a_writer_waits_for_another_process_and_then_gives_up(
+    engine: SqliteEngine, shelf: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    """While another process writes, reading goes on; writing waits, and is refused when it takes too long."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
+    hasty = engine.database()
+    await hasty.open()
+    connection = sqlite3.connect(engine.path, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO things (id) VALUES (1)")
+        assert await rows(hasty, "SELECT id FROM things") == []
+        with pytest.raises(StorageUnavailable, match="locked"):
+            await execute(hasty, "INSERT INTO things (id) VALUES (2)")
+        patient = asyncio.create_task(execute(shelf, "INSERT INTO things (id) VALUES (3)"))
+        connection.execute("COMMIT")
+        assert await patient == 1
+    finally:
+        connection.close()
+        await hasty.close()
+    assert await rows(shelf, "SELECT id FROM things ORDER BY id") == [{"id": 1}, {"id": 3}]
+
+
+async def test_a_full_disk_refuses_and_loses_nothing(shelf: SqliteDatabase):
+    """When there is no room, a change is refused as unavailable; what was there stays, and room makes it work again."""
+    await execute(shelf, "INSERT INTO things (id, raw) VALUES (1, $1)", b"kept")
+    pages = await shelf._writer.run(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+
+    def set_limit(most: int) -> Callable[[sqlite3.Connection], object]:
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {most}").fetchone()
+
+    await shelf._writer.run(set_limit(pages), transaction=False)
+    large = "INSERT INTO things (id, raw) VALUES (2, $1)"
+    with pytest.raises(StorageUnavailable, match="full"):
+        await execute(shelf, large, bytes(100_000))
+    assert await rows(shelf, "SELECT id, raw FROM things") == [{"id": 1, "raw": b"kept"}]
+    await shelf._writer.run(set_limit(pages + 100), transaction=False)
+    assert await execute(shelf, large, bytes(100_000)) == 1
+
+
+@pytest.mark.parametrize("obstacle", ["no database", "no directory", "a directory"])
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, clock: SettableClock, obstacle: str):
+    """What cannot be opened is said to be unavailable, and is left as it is; closing afterwards is no mistake."""
+    path = tmp_path / "tokenkeep.db"
+    if obstacle == "no database":
+        path.write_bytes(b"this is a letter to a friend, and no database\n" * 50)
+    elif obstacle == "a directory":
+        path.mkdir()
+    else:
+        path = tmp_path / "nowhere" / "tokenkeep.db"
+    before = path.read_bytes() if path.is_file() else None
+    database = SqliteDatabase(path, clock)
+    with pytest.raises(StorageUnavailable):
+        await database.open()
+    await database.close()
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+async def test_an_old_library_is_refused(tmp_path: Path, clock: SettableClock, monkeypatch: pytest.MonkeyPatch):
+    """A SQLite that does not know RETURNING is refused when the database is opened, with its version."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    database = SqliteDatabase(tmp_path / "tokenkeep.db", clock)
+    with pytest.raises(StorageUnavailable, match=r"3\.35 or later"):
+        await database.open()
+    await database.close()
