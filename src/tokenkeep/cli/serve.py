@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -28,6 +32,10 @@ DRAIN: Final = 10
 """Seconds that requests under way get to finish after SIGTERM."""
 
 
+RENEWAL_CHECK: Final = 30
+"""Seconds between two looks at whether the certificate was renewed."""
+
+
 @click.command()
 @setting_options()
 def serve(config: Path | None, **flags: Any) -> None:
@@ -42,6 +50,8 @@ def serve(config: Path | None, **flags: Any) -> None:
     if is_embedded(settings):
         # Held to the end of this process, for its workers.
         DataDirectory(settings.data_dir).lock()
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        _reload_on_renewal([settings.tls_cert, settings.tls_key])
     click.echo(_next_steps(settings))
     sys.stdout.flush()
     Server(
@@ -72,6 +82,22 @@ async def _check(settings: Settings) -> None:
     """Open and close the server once, so that what is wrong is said here and not by a worker that dies."""
     async with AuthServer(settings):
         logging.getLogger(__name__).debug("the server opens")
+
+
+def _reload_on_renewal(files: list[Path]) -> None:
+    """Watch the certificate, and hang up on this process when it was renewed: its workers are then replaced."""
+
+    def watch() -> None:
+        seen = [file.stat().st_mtime_ns for file in files]
+        while True:
+            time.sleep(RENEWAL_CHECK)
+            with contextlib.suppress(OSError):  # it is being replaced just now
+                found = [file.stat().st_mtime_ns for file in files]
+                if found != seen:
+                    seen = found
+                    os.kill(os.getpid(), signal.SIGHUP)
+
+    threading.Thread(target=watch, name="certificate-watch", daemon=True).start()
 
 
 def _check_port(settings: Settings) -> None:

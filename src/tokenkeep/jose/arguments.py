@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
+from typing import Final
 
 from tokenkeep.jose.errors import InvalidArgument, WrongType
 
-__all__ = ["checked_bytes", "checked_duration", "checked_text", "checked_texts"]
+__all__ = ["MAX_INSTANT", "checked_bytes", "checked_duration", "checked_instant", "checked_text", "checked_texts"]
+
+#: The last second of the year 9999.
+MAX_INSTANT: Final = 253402300799
 
 
 def checked_bytes(name: str, given: object) -> bytes:
@@ -60,4 +64,18 @@ def checked_duration(name: str, given: object) -> timedelta:
     """
     if not isinstance(given, timedelta):
         raise WrongType(f"{name} is a timedelta, not {type(given).__name__}")
+    return given
+
+
+def checked_instant(name: str, given: object) -> float:
+    """Return what was given if it is a number of seconds since the epoch, from 1970 to 9999.
+
+    Raises:
+        WrongType: not a number; a boolean is none.
+        InvalidArgument: out of range, or NaN.
+    """
+    if type(given) is not int and type(given) is not float:
+        raise WrongType(f"{name} is a number of seconds since the epoch, not {type(given).__name__}")
+    if not 0 <= given <= MAX_INSTANT:
+        raise InvalidArgument(f"{name} is a number of seconds since the epoch, up to the year 9999")
     return given

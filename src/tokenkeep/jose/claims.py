@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tokenkeep.jose.arguments import checked_duration, checked_text, checked_texts
+from tokenkeep.jose.arguments import MAX_INSTANT, checked_duration, checked_text, checked_texts
 from tokenkeep.jose.compact import media_type
 from tokenkeep.jose.errors import (
     AudienceNotAccepted,
@@ -20,25 +20,20 @@ from tokenkeep.jose.errors import (
     TokenNotYetValid,
     TokenTooOld,
     TokenTypeNotAccepted,
-    WrongType,
 )
 
 __all__ = [
     "DEFAULT_LEEWAY",
-    "MAX_INSTANT",
     "MAX_LEEWAY",
     "REGISTERED_CLAIMS",
     "ClaimsPolicy",
     "check_claims",
-    "check_now",
     "check_token_type",
     "check_type",
 ]
 
 #: The claims that only the engine sets (RFC 7519 §4.1).
 REGISTERED_CLAIMS: Final = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
-#: The last second of the year 9999.
-MAX_INSTANT: Final = 253402300799
 DEFAULT_LEEWAY: Final = timedelta(seconds=5)
 MAX_LEEWAY: Final = timedelta(seconds=60)
 
@@ -142,19 +137,6 @@ def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) ->
         raise ClaimInvalid("claim 'sub' is not a string", claim="sub")
     if type(claims.get("jti", "")) is not str:
         raise ClaimInvalid("claim 'jti' is not a string", claim="jti")
-
-
-def check_now(now: float) -> None:
-    """Refuse an instant that is no number of seconds between 1970 and 9999.
-
-    Raises:
-        WrongType: not a number.
-        InvalidArgument: out of range, or NaN.
-    """
-    if type(now) is not int and type(now) is not float:
-        raise WrongType("now is a number of seconds since the epoch")
-    if not 0 <= now <= MAX_INSTANT:
-        raise InvalidArgument("now is a number of seconds since the epoch, up to the year 9999")
 
 
 def check_token_type(token_type: str) -> None:

@@ -13,14 +13,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 from tokenkeep.jose.algorithms import accepted_algorithms
-from tokenkeep.jose.arguments import checked_duration, checked_text, checked_texts
+from tokenkeep.jose.arguments import MAX_INSTANT, checked_duration, checked_instant, checked_text, checked_texts
 from tokenkeep.jose.claims import (
     DEFAULT_LEEWAY,
-    MAX_INSTANT,
     REGISTERED_CLAIMS,
     ClaimsPolicy,
     check_claims,
-    check_now,
     check_token_type,
     check_type,
 )
@@ -269,10 +267,7 @@ def _decode_claims(segment: bytes) -> dict[str, Any]:
 
 
 def _instant(now: float | None) -> float:
-    if now is None:
-        return time.time()
-    check_now(now)
-    return now
+    return time.time() if now is None else checked_instant("now", now)
 
 
 def _whole_seconds(lifetime: timedelta) -> int:
@@ -286,8 +281,7 @@ def _not_before(given: datetime | float, expires_at: int) -> int:
         if given.utcoffset() is None:
             raise InvalidArgument("not_before is a datetime with a time zone")
         given = given.timestamp()
-    check_now(given)
-    seconds = math.ceil(given)
+    seconds = math.ceil(checked_instant("not_before", given))
     if seconds >= expires_at:
         raise InvalidArgument("not_before lies after the end of the lifetime")
     return seconds

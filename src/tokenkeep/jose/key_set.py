@@ -1,7 +1,7 @@
 """Sets of keys, and which one answers to the header of a token (RFC 7517 §5)."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from tokenkeep.jose.algorithms import algorithm_named
 from tokenkeep.jose.encoding import decode_object
@@ -134,8 +134,11 @@ class KeySet:
     def __repr__(self) -> str:
         return f"<KeySet of {len(self._keys)}>"
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"key sets are immutable; {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"key sets are immutable; {name!r} cannot be deleted")
 
     def _fill(self, keys: tuple[Key, ...], by_kid: dict[str, Key], skipped: tuple[str, ...]) -> None:
         for name, value in (("_keys", keys), ("_by_kid", by_kid), ("_skipped", skipped)):
