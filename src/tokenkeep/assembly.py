@@ -20,12 +20,16 @@ from tokenkeep.domain.audit import Event
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.administer_accounts import AdministerAccounts
+from tokenkeep.flows.change_password import ChangePassword
+from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
 from tokenkeep.flows.recover import Recover
@@ -100,11 +104,13 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     revoker = Revoker(settings.issuer, outside.revoked)
     tokens = TokenIssuer(key_ring, outside.secret_ring, _token_policy(settings), outside.claims)
     sessions = _session_policy(settings)
+    passwords = PasswordPolicy(settings.password_min_length)
+    opener = OpenSession(outside.secret_ring, sessions)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
-        accounts=AdministerAccounts(storage, hasher, revoker, PasswordPolicy(settings.password_min_length)),
+        accounts=AdministerAccounts(storage, hasher, revoker, passwords),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),
@@ -117,9 +123,12 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             max_staleness=settings.revocation_max_staleness.total_seconds(),
         ),
         services=Services(
-            login=Login(storage, hasher, tokens, revoker, secret_ring=outside.secret_ring, policy=sessions),
+            login=Login(storage, hasher, tokens, revoker, opener),
             refresh=Refresh(storage, tokens, revoker, outside.secret_ring, sessions),
             logout=Logout(storage, revoker, outside.secret_ring),
+            change_password=ChangePassword(storage, hasher, tokens, revoker, opener, policy=passwords),
+            list_sessions=ListSessions(storage),
+            end_sessions=EndSessions(storage, revoker),
             overview=ViewOverview(storage),
             key_ring=key_ring,
             verifier=outside.verifier,

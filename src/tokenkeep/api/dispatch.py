@@ -53,10 +53,10 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
     token: AccessToken | None = None
     cookie: str | None = None
     origins = request.headers.getlist("origin")
+    if endpoint.cookie:
+        services.cookies.check_origin(origins, request.headers.get("sec-fetch-site"))
+        cookie = services.cookies.read(request.headers.getlist("cookie"))
     match endpoint.guard:
-        case Guard.COOKIE:
-            services.cookies.check_origin(origins, request.headers.get("sec-fetch-site"))
-            cookie = services.cookies.read(request.headers.getlist("cookie"))
         case Guard.BEARER | Guard.ADMIN:
             token = services.verifier.authenticate(request.headers.getlist("authorization"))
             if endpoint.guard is Guard.ADMIN:
@@ -77,6 +77,7 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
         cookie=cookie,
         from_browser=bool(origins),
         if_none_match=request.headers.get("if-none-match"),
+        path=request.path_params,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar, cast
@@ -13,7 +13,10 @@ from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.schemas import RequestBody, ResponseBody
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.sessions import Client
+from tokenkeep.flows.change_password import ChangePassword
+from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
 from tokenkeep.flows.overview import ViewOverview
@@ -31,6 +34,9 @@ class Services:
     login: Login
     refresh: Refresh
     logout: Logout
+    change_password: ChangePassword
+    list_sessions: ListSessions
+    end_sessions: EndSessions
     overview: ViewOverview
     key_ring: KeyRing
     verifier: TokenVerifier
@@ -45,7 +51,6 @@ class Guard(Enum):
     """Who may call a route. Every row names one; there is no default."""
 
     PUBLIC = "public"
-    COOKIE = "cookie"
     BEARER = "bearer"
     ADMIN = "admin"
     OPERATIONS = "operations"
@@ -62,6 +67,7 @@ class Call(Generic[B]):
     cookie: str | None = None
     from_browser: bool = False
     if_none_match: str | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
 
     def bearer(self) -> AccessToken:
         """Return the verified access token of a route that is guarded by one."""
@@ -90,6 +96,7 @@ class Endpoint:
     """One row of the route table.
 
     Attributes:
+        cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
         refusals: the codes that this route answers besides those that any route may.
     """
 
@@ -101,4 +108,5 @@ class Endpoint:
     summary: str
     body: type[RequestBody] | None = None
     body_required: bool = False
+    cookie: bool = False
     refusals: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ _BODY_ROUTE: Final = (
     "unsupported_media_type",
     "invalid_field",
 )
+
+
+_PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 class Description(ResponseBody):
@@ -74,6 +78,11 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "summary": endpoint.summary,
         "responses": {"200": _content("Success.", endpoint.answer.__name__), **_refusals(endpoint)},
     }
+    names = _PATH_PARAMETER.findall(endpoint.path)
+    if names:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": endpoint.body_required,
@@ -81,14 +90,14 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         }
     if endpoint.guard in {Guard.BEARER, Guard.ADMIN}:
         operation["security"] = [{"accessToken": []}]
-    elif endpoint.guard is Guard.COOKIE:
+    elif endpoint.cookie:
         operation["security"] = [{"refreshCookie": []}, {}]
     return operation
 
 
 def _refusals(endpoint: Endpoint) -> dict[str, Any]:
     codes = {*endpoint.refusals, *_ANY_ROUTE}
-    if endpoint.guard is Guard.COOKIE:
+    if endpoint.cookie:
         codes.update(_COOKIE_ROUTE)
     if endpoint.guard in {Guard.BEARER, Guard.ADMIN}:
         codes.update(("malformed_request", "storage_unavailable"))

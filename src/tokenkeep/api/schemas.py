@@ -36,6 +36,13 @@ class LogoutRequest(RequestBody):
     refresh_token: str | None = None
 
 
+class PasswordRequest(RequestBody):
+    """Body of `POST /password`."""
+
+    current_password: str
+    new_password: str
+
+
 class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """A response body."""
 
@@ -61,6 +68,24 @@ class Me(ResponseBody):
     id: str
     name: str
     role: str
+
+
+class SessionItem(ResponseBody):
+    """One live session. Instants are seconds since the epoch."""
+
+    id: str
+    created_at: int
+    last_used_at: int
+    expires_at: int
+    user_agent: str
+    address: str
+    current: bool
+
+
+class SessionList(ResponseBody):
+    """The answer of `GET /sessions`."""
+
+    sessions: list[SessionItem]
 
 
 class SigningKeyState(ResponseBody):

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tokenkeep.api.endpoint import Answer, Call
 from tokenkeep.api.problems import RequestRefused
-from tokenkeep.api.schemas import Done, LoginRequest, LogoutRequest, Me, RefreshRequest, TokenResponse
+from tokenkeep.api.schemas import (
+    Done,
+    LoginRequest,
+    LogoutRequest,
+    Me,
+    PasswordRequest,
+    RefreshRequest,
+    SessionItem,
+    SessionList,
+    TokenResponse,
+)
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
+from tokenkeep.domain.identifiers import AccountId, parse_session_id
 from tokenkeep.domain.sessions import Delivery, RefreshToken
+from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
 
@@ -54,13 +68,55 @@ async def logout(call: Call[LogoutRequest]) -> Answer:
     return Answer(Done(ok=True), {"Set-Cookie": call.services.cookies.clear()})
 
 
-async def me(call: Call[LogoutRequest]) -> Answer:
+async def me(call: Call[Any]) -> Answer:
     """Tell who the bearer is, from the access token alone."""
     token = call.bearer()
     return Answer(Me(id=token.subject, name=token.name or "", role=token.role or ""))
 
 
-def _hand_over(call: Call[LoginRequest] | Call[RefreshRequest], pair: TokenPair, delivery: Delivery) -> Answer:
+async def list_sessions(call: Call[Any]) -> Answer:
+    """List the bearer's live sessions, the one that asks marked."""
+    token = call.bearer()
+    live = await call.services.list_sessions.live(AccountId(token.subject))
+    items = [
+        SessionItem(
+            id=session.id,
+            created_at=session.created_at // 1000,
+            last_used_at=session.last_used_at // 1000,
+            expires_at=min(session.idle_expires_at, session.expires_at) // 1000,
+            user_agent=session.user_agent,
+            address=session.address,
+            current=session.id == token.session_id,
+        )
+        for session in live
+    ]
+    return Answer(SessionList(items))
+
+
+async def end_session(call: Call[Any]) -> Answer:
+    """End one of the bearer's sessions."""
+    owner = AccountId(call.bearer().subject)
+    await call.services.end_sessions.end_one(owner, parse_session_id(call.path["session"]), call.client)
+    return Answer(Done(ok=True))
+
+
+async def end_all_sessions(call: Call[Any]) -> Answer:
+    """End all of the bearer's sessions and access tokens, the ones that ask too."""
+    owner = AccountId(call.bearer().subject)
+    await call.services.end_sessions.end_all(owner, call.client, actor=owner)
+    return Answer(Done(ok=True), {"Set-Cookie": call.services.cookies.clear()})
+
+
+async def change_password(call: Call[PasswordRequest]) -> Answer:
+    """Replace the bearer's password, and hand over the first pair of a new session."""
+    if call.body is None:
+        raise RequestRefused("malformed_request")
+    passwords = Passwords(call.body.current_password, call.body.new_password)
+    pair, delivery = await call.services.change_password.change(call.bearer(), passwords, call.client)
+    return _hand_over(call, pair, delivery)
+
+
+def _hand_over(call: Call[Any], pair: TokenPair, delivery: Delivery) -> Answer:
     in_body = pair.refresh_token if delivery is Delivery.BODY else None
     body = TokenResponse(pair.access_token, "Bearer", pair.expires_in, in_body)
     if delivery is Delivery.BODY:

@@ -81,6 +81,19 @@ def enable(name: str, config: Path | None, **flags: Any) -> None:
     click.echo(f"{account.name} is enabled")
 
 
+@users.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_where
+def delete(name: str, yes: bool, config: Path | None, **flags: Any) -> None:
+    """Delete an account for good; its sessions and access tokens end at once."""
+    settings = read_settings(config, flags).settings
+    if not yes:
+        click.confirm(f"Delete {name} for good?", abort=True)
+    account = run_beside_server(settings, lambda server: server.accounts.delete(name, actor=OPERATOR))
+    click.echo(f"{account.name} is deleted")
+
+
 @users.command("set-role")
 @click.argument("name")
 @click.argument("role")

@@ -5,9 +5,10 @@ Not here: hashing (`passwords`), and what ends when an account changes (`domain.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tokenkeep.domain.errors import InvalidField
@@ -37,7 +38,7 @@ class Account:
     role: str
     token_version: int
     created_at: int
-    password_hash: str | None = field(default=None, repr=False)
+    password_hash: str | None = dataclasses.field(default=None, repr=False)
     disabled_at: int | None = None
     last_login_at: int | None = None
 
@@ -96,7 +97,7 @@ def parse_role(text: str) -> str:
     return text
 
 
-def normalise_password(text: str) -> str:
+def normalise_password(text: str, *, field: str = "password") -> str:
     """Return the password in Unicode form NFC, so that two keyboards that type the same text agree.
 
     Nothing else is changed: no trimming, no truncation, no case folding. Every password passes here, when it
@@ -106,23 +107,23 @@ def normalise_password(text: str) -> str:
         InvalidField: it is longer than any password may be, or is not well-formed text.
     """
     if len(text) > LONGEST_PASSWORD:
-        raise InvalidField("password", f"The password must have at most {LONGEST_PASSWORD} characters")
+        raise InvalidField(field, f"The password must have at most {LONGEST_PASSWORD} characters")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidField("password", "The password is not well-formed text")
+        raise InvalidField(field, "The password is not well-formed text")
     return unicodedata.normalize("NFC", text)
 
 
-def check_new_password(text: str, name: AccountName, policy: PasswordPolicy) -> str:
-    """Return the normalised password if it may be set for the account named.
+def check_new_password(text: str, name: AccountName, policy: PasswordPolicy, *, field: str = "password") -> str:
+    """Return the normalised password if it may be set for the account named; `field` is what the caller calls it.
 
     Raises:
         InvalidField: it is too short or too long, or it is the name over again.
     """
-    password = normalise_password(text)
+    password = normalise_password(text, field=field)
     if len(password) < policy.min_length:
-        raise InvalidField("password", f"The password must have at least {policy.min_length} characters")
+        raise InvalidField(field, f"The password must have at least {policy.min_length} characters")
     if password.casefold().replace(name.key, "").strip() == "":
-        raise InvalidField("password", "The password must not be made of the name")
+        raise InvalidField(field, "The password must not be made of the name")
     return password
 
 

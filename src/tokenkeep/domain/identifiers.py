@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NewType
 
+from tokenkeep.domain.errors import NotFound
 from tokenkeep.jose.encoding import decode_base64url, encode_base64url
 
 AccountId = NewType("AccountId", str)
@@ -11,6 +13,8 @@ SessionId = NewType("SessionId", str)
 
 ID_SIZE: Final = 16
 """Bytes of an id."""
+
+_FORM: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 def account_id(raw: bytes) -> AccountId:
@@ -21,6 +25,17 @@ def account_id(raw: bytes) -> AccountId:
 def session_id(raw: bytes) -> SessionId:
     """Return the text of a session id made of 16 random bytes."""
     return SessionId(_text(raw))
+
+
+def parse_session_id(text: str) -> SessionId:
+    """Return the session id that a request names.
+
+    Raises:
+        NotFound: no session can have it.
+    """
+    if not _FORM.fullmatch(text):
+        raise NotFound
+    return SessionId(text)
 
 
 def raw_id(text: AccountId | SessionId) -> bytes:

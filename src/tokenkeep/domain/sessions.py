@@ -46,6 +46,9 @@ class EndReason(StrEnum):
     ROLLED_BACK = "rolled_back"
     PASSWORD_CHANGED = "password_changed"
     ACCOUNT_DISABLED = "account_disabled"
+    ACCOUNT_DELETED = "account_deleted"
+    ENDED_BY_OWNER = "ended_by_owner"
+    ENDED_BY_ADMIN = "ended_by_admin"
     RECOVERED = "recovered"
 
 

@@ -125,6 +125,24 @@ class AdministerAccounts:
 
         return await self._change(name, _Change(make, EventKind.PASSWORD_SET, actor, ends=EndReason.PASSWORD_CHANGED))
 
+    async def delete(self, name: str, *, actor: str) -> Account:
+        """Delete an account for good; its sessions and access tokens end. Its id is never used again.
+
+        Raises:
+            NotFound: there is no account of that name.
+        """
+        account, revocation = await self._storage.transact(self._delete, parse_name(name), actor)
+        self._revoker.apply(revocation)
+        return account
+
+    async def _delete(self, tx: Transaction, name: AccountName, actor: str) -> tuple[Account, Revocation]:
+        account = await tx.accounts.find_by_name(name.key)
+        if account is None or not await tx.accounts.delete(account.id):
+            raise NotFound(f"there is no account named {name.display!r}")
+        await tx.audit.record(Event(EventKind.ACCOUNT_DELETED, tx.now, actor, account_id=account.id))
+        revocation = revocations.of_account_version(account, at=tx.now, reason=EventKind.ACCOUNT_DELETED, actor=actor)
+        return account, await self._revoker.append(tx, revocation)
+
     async def _add(self, tx: Transaction, account: Account, actor: str) -> Account:
         stored = replace(account, created_at=tx.now)
         if not await tx.accounts.add(stored):

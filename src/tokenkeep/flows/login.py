@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name
-from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidCredentials
-from tokenkeep.domain.identifiers import ID_SIZE, session_id
 from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.sessions import SECRET_SIZE, Client, Delivery, EndReason, RefreshToken, Session, SessionPolicy
+from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
+from tokenkeep.flows.open_session import OpenSession, SessionDraft
 from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
 from tokenkeep.flows.refresh import find_authentic
 from tokenkeep.flows.revoke import Revoker
@@ -33,10 +30,7 @@ class _Opening:
 
     account: Account
     password_hash: str = field(repr=False)
-    client: Client
-    delivery: Delivery
-    raw_id: bytes
-    secret: bytes = field(repr=False)
+    draft: SessionDraft
     replaces: RefreshToken | None
 
 
@@ -49,16 +43,13 @@ class Login:
         hasher: PasswordHasher,
         issuer: TokenIssuer,
         revoker: Revoker,
-        *,
-        secret_ring: SecretRing,
-        policy: SessionPolicy,
+        opener: OpenSession,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._issuer = issuer
         self._revoker = revoker
-        self._secrets = secret_ring
-        self._policy = policy
+        self._opener = opener
 
     async def login(
         self,
@@ -93,10 +84,7 @@ class Login:
         opening = _Opening(
             account=account,
             password_hash=await self._hasher.hash(password) if self._hasher.outdated(stored) else stored,
-            client=client,
-            delivery=delivery,
-            raw_id=secrets.token_bytes(ID_SIZE),
-            secret=secrets.token_bytes(SECRET_SIZE),
+            draft=SessionDraft.draw(client, delivery),
             replaces=replaces,
         )
         opened = await self._storage.transact(self._open_session, opening)
@@ -110,51 +98,17 @@ class Login:
         account = opening.account
         if not await tx.accounts.claim_for_login(account, password_hash=opening.password_hash, now=tx.now):
             return None
-        session = self._new_session(opening, tx.now)
-        await tx.sessions.add(session)
-        await tx.audit.record(_event(EventKind.SESSION_STARTED, session))
+        session = await self._opener.open(tx, account, opening.draft)
         if opening.replaces is None:
             return session, None
         return session, await self._end_replaced(tx, opening.replaces, account)
 
     async def _end_replaced(self, tx: Transaction, token: RefreshToken, account: Account) -> Revocation | None:
-        found = await find_authentic(tx, token, self._secrets)
+        found = await find_authentic(tx, token, self._opener.secret_ring)
         if found is None or not await tx.sessions.end(token.session_id, EndReason.REPLACED, now=tx.now):
             return None
         revocation = revocations.of_session(token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=account.id)
         return await self._revoker.append(tx, revocation)
-
-    def _new_session(self, opening: _Opening, now: int) -> Session:
-        return Session(
-            id=session_id(opening.raw_id),
-            account_id=opening.account.id,
-            secret=opening.secret,
-            secret_version=self._secrets.current,
-            generation=0,
-            rotated_at=now,
-            previous_rotated_at=now,
-            created_at=now,
-            last_used_at=now,
-            idle_expires_at=now + self._policy.idle,
-            expires_at=now + self._policy.absolute,
-            delivery=opening.delivery,
-            methods=("pwd",),
-            user_agent=opening.client.user_agent,
-            fingerprint=opening.client.fingerprint(),
-            address=opening.client.address,
-        )
-
-
-def _event(kind: EventKind, session: Session) -> Event:
-    return Event(
-        kind,
-        session.created_at,
-        session.account_id,
-        account_id=session.account_id,
-        session_id=session.id,
-        address=session.address,
-        user_agent=session.user_agent,
-    )
 
 
 async def _find_by_name(tx: Transaction, name_key: str) -> Account | None:

@@ -83,6 +83,15 @@ class AccountStore(AccountReader, Protocol):
     async def set_password(self, account_id: AccountId, *, password_hash: str) -> Account | None:
         """Replace the password and raise the token version; returns the account as it now is."""
 
+    async def change_password(self, account: Account, *, password_hash: str) -> Account | None:
+        """Do what `set_password` does; None if the account was disabled or changed since it was read."""
+
+    async def end_tokens(self, account_id: AccountId) -> Account | None:
+        """Raise the token version of an enabled account; returns the account as it now is."""
+
+    async def delete(self, account_id: AccountId) -> bool:
+        """Delete an account and its sessions; False if there is none."""
+
     async def set_role(self, account_id: AccountId, *, role: str) -> Account | None:
         """Replace the role and raise the token version; returns the account as it now is."""
 
@@ -96,14 +105,27 @@ class AccountStore(AccountReader, Protocol):
         """Raise the token version of every account; returns how many there are."""
 
 
-class SessionStore(Protocol):
-    """Keeps sessions. Every change is one conditional UPDATE whose row count decides."""
-
-    async def add(self, session: Session) -> None:
-        """Store a new session, in the transaction that claimed its account."""
+class SessionReader(Protocol):
+    """Finds sessions."""
 
     async def find_with_account(self, session_id: SessionId) -> tuple[Session, Account] | None:
         """Return the session and the account it belongs to."""
+
+    async def live_of(self, account_id: AccountId, *, now: int) -> list[Session]:
+        """Return an account's live sessions, the last used first."""
+
+    async def count_live(self, *, now: int) -> int:
+        """Return how many sessions are neither ended nor expired."""
+
+    async def addresses_of(self, account_id: AccountId, *, since: int) -> list[str]:
+        """Return the addresses from which an account has logged in or refreshed since an instant."""
+
+
+class SessionStore(SessionReader, Protocol):
+    """Finds and changes sessions. Every change is one conditional UPDATE whose row count decides."""
+
+    async def add(self, session: Session) -> None:
+        """Store a new session, in the transaction that claimed its account."""
 
     async def advance(self, session: Session, successor: Session) -> bool:
         """Replace a session by its successor; False if it moved or ended since it was read."""
@@ -119,9 +141,6 @@ class SessionStore(Protocol):
 
     async def end_everyones(self, reason: EndReason, *, now: int) -> int:
         """End every session there is; returns how many."""
-
-    async def count_live(self, *, now: int) -> int:
-        """Return how many sessions are neither ended nor expired."""
 
 
 class SigningKeyStore(Protocol):

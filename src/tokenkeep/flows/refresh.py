@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tokenkeep.domain import revocations
@@ -107,9 +107,11 @@ class Refresh:
                 case Verdict.ROTATE:
                     successor = advanced(session, client, tx.now, self._policy)
                     if await tx.sessions.advance(session, successor):
+                        await tx.audit.record(_event(EventKind.REFRESH_ROTATED, tx, session, client))
                         return _Outcome(verdict, successor, account, tx.now)
                 case Verdict.REPLAY:
                     if await tx.sessions.touch(session, now=tx.now):
+                        await tx.audit.record(_event(EventKind.REFRESH_REPLAYED, tx, session, client))
                         return _Outcome(verdict, session, account, tx.now)
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
                     return _Outcome(verdict, revocation=await self._raise_alarm(tx, session, verdict, client))
@@ -123,18 +125,21 @@ class Refresh:
         reason, kind = _ALARMS[verdict]
         if not await tx.sessions.end(session.id, reason, now=tx.now):
             return None
-        event = Event(
-            kind,
-            tx.now,
-            SYSTEM,
-            account_id=session.account_id,
-            session_id=session.id,
-            address=client.address,
-            user_agent=client.user_agent,
-        )
-        await tx.audit.record(event)
+        await tx.audit.record(replace(_event(kind, tx, session, client), actor=SYSTEM))
         revocation = revocations.of_session(session.id, at=tx.now, reason=reason, actor=SYSTEM)
         return await self._revoker.append(tx, revocation)
+
+
+def _event(kind: EventKind, tx: Transaction, session: Session, client: Client) -> Event:
+    return Event(
+        kind,
+        tx.now,
+        session.account_id,
+        account_id=session.account_id,
+        session_id=session.id,
+        address=client.address,
+        user_agent=client.user_agent,
+    )
 
 
 async def find_authentic(

@@ -140,18 +140,26 @@ def encode_object(mapping: Mapping[str, Any]) -> bytes:
     """
     if not isinstance(mapping, Mapping):
         raise WrongType("a mapping is required for a JSON object")
-    plain = _plain(mapping, MAX_DEPTH)
+    return _written(_plain(mapping, MAX_DEPTH))
+
+
+def encode_array(items: Sequence[str | int]) -> bytes:
+    """Write texts and integers as one compact JSON array in UTF-8.
+
+    Raises:
+        WrongType: an item that JSON does not have.
+        InvalidArgument: an integer of thousands of digits or a lone surrogate.
+    """
+    return _written(_plain(list(items), MAX_DEPTH))
+
+
+def _written(plain: Any) -> bytes:
     try:
         return _encode(plain)
     except UnicodeEncodeError:
         raise InvalidArgument("a string with a lone surrogate cannot be written as JSON") from None
     except (ValueError, OverflowError):
         raise InvalidArgument("an integer too large cannot be written as JSON") from None
-
-
-def encode_array(items: Sequence[str | int]) -> bytes:
-    """Write texts and integers as one compact JSON array in UTF-8."""
-    return _encode(items)
 
 
 def _plain(value: Any, depth: int) -> Any:

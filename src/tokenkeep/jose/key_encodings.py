@@ -14,16 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 __all__ = ["encoding_of_key"]
 
-_BLANK: Final = b" \t\r\n\v\f\0"
+_SPACE: Final = b" \t\r\n\v\f"
+_BLANK: Final = _SPACE + b"\0"
 _MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _ARMOUR: Final = re.compile(rb"----(?:begin|end)")
+_JWK_NAMES: Final = (b'"kty"', b"'kty'")
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}")
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-_SSH_NAME: Final = re.compile(rb"\0\0\0[\x07-\x40](?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-|rsa-sha2-)")
+_SSH_TEXT: Final = re.compile(rb"(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3})\S{0,64}\s{1,64}aaaa")
+# The length of the name before it, 11 for ssh-ed25519, may have gone with the white space.
+_SSH_NAME: Final = re.compile(rb"[\x07-\x40]?(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)[!-~]{1,48}\0\0")
 _SSH_MAGIC: Final = b"openssh-key-v1\0"
-_SSH_TEXT: Final = re.compile(
-    rb"\b(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-nistp\d{3}|sk-ssh-ed25519)[@a-z.]*\s+AAAA"
-)
 _POINT_CURVES: Final[dict[int, ec.EllipticCurve]] = {
     33: ec.SECP256R1(),
     49: ec.SECP384R1(),
@@ -32,39 +33,44 @@ _POINT_CURVES: Final[dict[int, ec.EllipticCurve]] = {
     97: ec.SECP384R1(),
     133: ec.SECP521R1(),
 }
+_POINT_LENGTHS: Final = tuple(_POINT_CURVES)
+_UNCOMPRESSED_LENGTHS: Final = (65, 97, 133)
 
 
 def encoding_of_key(data: bytes) -> str | None:
     """Return the name of the encoding in which the bytes hold a key or certificate, or None when they hold none."""
-    text = _stripped(data)
-    if _ARMOUR.search(text.translate(None, _BLANK).lower()):
-        return "PEM"
-    if _SSH_TEXT.search(text):
-        return "OpenSSH"
-    if _holds_json_key(text):
-        return "JWK"
-    name = _binary_encoding(data) or _point(data, lengths=tuple(_POINT_CURVES))
+    text = _plain_text(data)
+    name = _text_encoding(text) or _binary_encoding(data) or _point(data, lengths=_POINT_LENGTHS)
     if name is not None:
         return name
-    compact = text.translate(None, _BLANK)
-    for run in _BASE64_RUN.findall(compact):
+    for run in _BASE64_RUN.findall(text.translate(None, _BLANK)):
         decoded = _decoded(run)
         # A compressed point is looked for in the bytes themselves only: half of all x have a point, so every 256th
         # random secret of its length would be taken for one once it is written in base64.
-        name = _binary_encoding(decoded) or _point(decoded, lengths=(65, 97, 133))
-        if name is None and _holds_json_key(_stripped(decoded)):
-            name = "JWK"
+        name = (
+            _text_encoding(_plain_text(decoded))
+            or _binary_encoding(decoded)
+            or _point(decoded, lengths=_UNCOMPRESSED_LENGTHS)
+        )
         if name is not None:
             return f"base64 of {name}"
     return None
 
 
-def _stripped(data: bytes) -> bytes:
-    data = data.lstrip(_BLANK)
-    for mark in _MARKS:
-        data = data.removeprefix(mark)
-    # Text in UTF-16 is ASCII text with a NUL beside every letter.
-    return data.replace(b"\0", b"").strip(_BLANK)
+def _plain_text(data: bytes) -> bytes:
+    """Return text without what stands around it; text in UTF-16 becomes text in ASCII."""
+    return _trimmed(data).replace(b"\0", b"").strip(_SPACE)
+
+
+def _text_encoding(text: bytes) -> str | None:
+    lower = text.lower()
+    if _ARMOUR.search(lower.translate(None, _BLANK)):
+        return "PEM"
+    if _SSH_TEXT.search(lower):
+        return "OpenSSH"
+    if any(name in lower for name in _JWK_NAMES) or _holds_escaped_jwk(text):
+        return "JWK"
+    return None
 
 
 def _decoded(run: bytes) -> bytes:
@@ -73,19 +79,14 @@ def _decoded(run: bytes) -> bytes:
     return binascii.a2b_base64(run[:usable] + b"=" * (-usable % 4))
 
 
-def _holds_json_key(text: bytes) -> bool:
-    if text[:1] not in (b"{", b"["):
+def _holds_escaped_jwk(text: bytes) -> bool:
+    """Tell whether JSON text names a key type in a spelling that hides it, such as \u006bty."""
+    if b"\\u" not in text:
         return False
     try:
-        document = json.loads(text)
+        level: list[Any] = [json.loads(text)]
     except (ValueError, RecursionError):
-        # Not JSON for this reader; perhaps for a more lenient one.
-        return b'"kty"' in text.lower()
-    return _is_json_key(document)
-
-
-def _is_json_key(document: Any) -> bool:
-    level = [document]
+        return False
     while level:
         below: list[Any] = []
         for item in level:
@@ -99,13 +100,18 @@ def _is_json_key(document: Any) -> bool:
     return False
 
 
-def _binary_encoding(data: bytes) -> str | None:
-    if data.startswith(_SSH_MAGIC) or _SSH_NAME.match(data):
-        return "OpenSSH"
-    trimmed = data.lstrip(_BLANK[:-1])
+def _trimmed(data: bytes) -> bytes:
+    """Return what follows leading white space and a byte order mark; no encoding starts with either."""
+    data = data.lstrip(_BLANK)
     for mark in _MARKS:
-        trimmed = trimmed.removeprefix(mark)
-    trimmed = trimmed.lstrip(_BLANK[:-1])
+        data = data.removeprefix(mark)
+    return data.lstrip(_BLANK)
+
+
+def _binary_encoding(data: bytes) -> str | None:
+    trimmed = _trimmed(data)
+    if trimmed.startswith(_SSH_MAGIC) or _SSH_NAME.match(trimmed):
+        return "OpenSSH"
     outer = _element(trimmed, 0)
     if outer is None or outer[0] != 0x30 or trimmed[outer[2] :].strip(_BLANK):
         return None
@@ -158,12 +164,12 @@ def _element(data: bytes, position: int) -> tuple[int, int, int] | None:
 
 
 def _point(data: bytes, *, lengths: tuple[int, ...]) -> str | None:
-    for candidate in {data, data.strip(_BLANK)}:
-        curve = _POINT_CURVES.get(len(candidate)) if len(candidate) in lengths else None
-        if curve is None:
+    trimmed = _trimmed(data)
+    for length in lengths:
+        if len(trimmed) < length or trimmed[length:].strip(_BLANK):
             continue
         try:
-            ec.EllipticCurvePublicKey.from_encoded_point(curve, candidate)
+            ec.EllipticCurvePublicKey.from_encoded_point(_POINT_CURVES[length], trimmed[:length])
         except ValueError:
             continue
         return "an elliptic curve point"

@@ -44,7 +44,7 @@ class Argon2id:
         """Tell whether the password has the stored hash; one that cannot be read has no password."""
         try:
             return self._hasher.verify(stored, password)
-        except (InvalidHashError, VerificationError):
+        except (InvalidHashError, VerificationError, UnicodeEncodeError):
             return False
 
     def outdated(self, stored: str) -> bool:

@@ -52,6 +52,8 @@ class TokenVerifier:
         Raises:
             ValueError, TypeError: an argument accepts nothing, or too much.
         """
+        if issuer is None:
+            raise TypeError("issuer is the exact iss of the accepted tokens, and may not be left out")
         self._policy = ClaimsPolicy(issuer, audience, token_type=token_type, leeway=leeway)
         self._algorithms = accepted_algorithms(algorithms)
         self._keys = keys if callable(keys) else lambda: keys

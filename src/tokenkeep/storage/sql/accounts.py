@@ -83,6 +83,37 @@ class SqlAccounts:
         )
         return _account(row)
 
+    async def change_password(self, account: Account, *, password_hash: str) -> Account | None:
+        """Do what `set_password` does; None if the account was disabled or changed since it was read."""
+        row = await self._tx.fetch_one(
+            f"""
+            UPDATE accounts SET password_hash = $4, token_version = token_version + 1
+            WHERE id = $1 AND token_version = $2 AND password_hash = $3 AND disabled_at IS NULL
+            RETURNING {_COLUMNS}
+            """,
+            account.id,
+            account.token_version,
+            account.password_hash,
+            password_hash,
+        )
+        return _account(row)
+
+    async def end_tokens(self, account_id: AccountId) -> Account | None:
+        """Raise the token version of an enabled account; returns the account as it now is."""
+        row = await self._tx.fetch_one(
+            f"""
+            UPDATE accounts SET token_version = token_version + 1
+            WHERE id = $1 AND disabled_at IS NULL
+            RETURNING {_COLUMNS}
+            """,
+            account_id,
+        )
+        return _account(row)
+
+    async def delete(self, account_id: AccountId) -> bool:
+        """Delete an account and its sessions; False if there is none."""
+        return await self._tx.execute("DELETE FROM accounts WHERE id = $1", account_id) == 1
+
     async def set_role(self, account_id: AccountId, *, role: str) -> Account | None:
         """Replace the role and raise the token version; returns the account as it now is."""
         row = await self._tx.fetch_one(

@@ -80,14 +80,18 @@ class PostgresDatabase:
             StorageUnavailable: the database does not answer or refuses the credentials.
         """
         with _outages_named():
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=1,
-                max_size=self._connections,
-                timeout=CONNECT_TIMEOUT,
-                command_timeout=STATEMENT_TIMEOUT,
-                server_settings={"application_name": "tokenkeep", "synchronous_commit": "on"},
-            )
+            try:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=1,
+                    max_size=self._connections,
+                    timeout=CONNECT_TIMEOUT,
+                    command_timeout=STATEMENT_TIMEOUT,
+                    server_settings={"application_name": "tokenkeep", "synchronous_commit": "on"},
+                )
+            except ValueError:
+                # What cannot be read as an address is not repeated: it holds a password.
+                raise StorageUnavailable("PostgreSQL: database_url cannot be read as an address") from None
 
     async def close(self) -> None:
         """Disconnect, after what is under way."""

@@ -61,6 +61,26 @@ class SqlSessions:
         )
         return None if row is None else (_session(row), account_from(row, id_column="account_id", prefix="account_"))
 
+    async def live_of(self, account_id: AccountId, *, now: int) -> list[Session]:
+        """Return an account's live sessions, the last used first."""
+        rows = await self._tx.fetch(
+            """
+            SELECT * FROM sessions
+            WHERE account_id = $1 AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
+            ORDER BY last_used_at DESC, id
+            """,
+            account_id,
+            now,
+        )
+        return [_session(row) for row in rows]
+
+    async def addresses_of(self, account_id: AccountId, *, since: int) -> list[str]:
+        """Return the addresses from which an account has logged in or refreshed since an instant."""
+        rows = await self._tx.fetch(
+            "SELECT DISTINCT address FROM sessions WHERE account_id = $1 AND last_used_at > $2", account_id, since
+        )
+        return [row["address"] for row in rows]
+
     async def advance(self, session: Session, successor: Session) -> bool:
         """Replace a session by its successor; False if it moved or ended since it was read."""
         advanced = await self._tx.execute(

@@ -71,6 +71,7 @@ class SqliteDatabase:
         Raises:
             StorageUnavailable: the file cannot be opened or is no SQLite database.
         """
+        self._create_file()
         await self._writer.start()
         await self._reader.start()
 
@@ -91,13 +92,25 @@ class SqliteDatabase:
         """Return SQLite's `data_version`, which changes with every commit on another connection."""
         return await self._reader.run(_data_version, transaction=False)
 
+    def _create_file(self) -> None:
+        """Make the file, readable by its owner only, if it is not there.
+
+        A file that is there must not be opened here: closing any descriptor of it would drop the locks that
+        connections of this process hold on it (POSIX), and another process could then delete the log under them.
+        """
+        try:
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise StorageUnavailable(f"SQLite: {self._path}: {error.strerror}") from None
+
     def _drive(self, connection: sqlite3.Connection, steps: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
         return _drive_to_end(steps(SqliteTransaction(connection, self._clock.now()), *args))
 
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed")
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
