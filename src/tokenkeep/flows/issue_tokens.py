@@ -10,7 +10,7 @@ from typing import Any
 from tokenkeep.contract import access_token
 from tokenkeep.contract.access_token import RESERVED_CLAIMS, TOKEN_TYPE, AccessToken
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.errors import InvalidField
+from tokenkeep.domain.errors import InvalidField, NoValidRefreshToken
 from tokenkeep.domain.secrets import Purpose, SecretRing
 from tokenkeep.domain.sessions import Session, refresh_token_text
 from tokenkeep.flows.key_ring import KeyRing
@@ -70,10 +70,13 @@ class TokenIssuer:
             now: the instant of the transaction that stored the session, in milliseconds.
 
         Raises:
+            NoValidRefreshToken: no whole second of the session is left.
             ValueError: the claims hook returned a reserved claim.
         """
         issued_at = now // 1000
         life = min(self.policy.access_life, session.expires_at // 1000 - issued_at)
+        if life < 1:
+            raise NoValidRefreshToken("the session ends within this second")
         token = AccessToken(
             issuer=self.policy.issuer,
             subject=account.id,

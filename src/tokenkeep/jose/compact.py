@@ -41,6 +41,7 @@ MAX_TOKEN_SIZE: Final = 8192
 #: Longest encoded header in bytes.
 MAX_HEADER_SIZE: Final = 2048
 
+_TOKEN_TYPES: Final = (str, bytes)
 # What only the engine writes, and what it would never look for a key in (RFC 8725 §3.10).
 _RESERVED: Final = frozenset({"alg", "kid", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"})
 
@@ -81,7 +82,7 @@ def split(token: str | bytes, max_size: int) -> Segments:
         MalformedToken: too long, not ASCII, not three segments, no header, no signature, or the header too long.
         WrongType: neither text nor bytes.
     """
-    if not isinstance(token, str | bytes):
+    if not isinstance(token, _TOKEN_TYPES):
         raise WrongType(f"a token is a string or bytes, not {type(token).__name__}")
     if len(token) > max_size:
         raise MalformedToken(f"malformed token: longer than {max_size} bytes")
@@ -196,7 +197,7 @@ def media_type(typ: str) -> str:
     return (typ if "/" in typ else f"application/{typ}").lower()
 
 
-def header_segment(key: Key, typ: str | None, extra: Mapping[str, Any] | None) -> str:
+def header_segment(key: Key, typ: str | None, extra: Mapping[str, Any] | None) -> bytes:
     """Return the encoded header for a token signed by a key.
 
     Raises:
@@ -217,10 +218,10 @@ def header_segment(key: Key, typ: str | None, extra: Mapping[str, Any] | None) -
     segment = encode_base64url(encode_object({**start, "kid": key.kid, **extra}))
     if len(segment) > MAX_HEADER_SIZE:
         raise InvalidArgument(f"the header gets longer than {MAX_HEADER_SIZE} bytes")
-    return segment
+    return segment.encode("ascii")
 
 
 @lru_cache(maxsize=256)
-def _plain_segment(alg: str, kid: str, typ: str | None) -> str:
+def _plain_segment(alg: str, kid: str, typ: str | None) -> bytes:
     header = {"alg": alg, "kid": kid} if typ is None else {"alg": alg, "typ": typ, "kid": kid}
-    return encode_base64url(encode_object(header))
+    return encode_base64url(encode_object(header)).encode("ascii")

@@ -32,9 +32,10 @@ MAX_DEPTH: Final = 32
 # decoder refuses, so that only one spelling is left.
 _TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_PADDING: Final = (b"", None, b"==", b"=")
-# The last character of a text that is no multiple of four long holds bits that belong to no byte. They must be zero.
-_FINAL: Final = (None, None, frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+_PADDING: Final = (b"", b"", b"==", b"=")
+# By the length's remainder of four, the characters that may come last. They leave the bits that belong to no byte at
+# zero; no text leaves a remainder of one.
+_FINAL: Final = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
 
 
 def encode_base64url(data: bytes) -> str:
@@ -55,14 +56,10 @@ def decode_base64url(text: bytes | str) -> bytes:
         except UnicodeEncodeError:
             raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
     remainder = len(text) & 3
-    padding = _PADDING[remainder]
-    if padding is None:
-        raise MalformedBase64("malformed base64url: impossible length")
-    final = _FINAL[remainder]
-    if final is not None and text[-1] not in final:
-        raise MalformedBase64("malformed base64url: not the canonical spelling")
+    if remainder and text[-1] not in _FINAL[remainder]:
+        raise MalformedBase64("malformed base64url: impossible length, or not the canonical spelling")
     try:
-        return binascii.a2b_base64(text.translate(_TO_STANDARD) + padding, strict_mode=True)
+        return binascii.a2b_base64(text.translate(_TO_STANDARD) + _PADDING[remainder], strict_mode=True)
     except binascii.Error:
         raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
 
@@ -70,6 +67,9 @@ def decode_base64url(text: bytes | str) -> bytes:
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 _CONTAINERS: Final = frozenset({dict, list})
+_TEXT: Final = frozenset({str})
+# What needs neither copying nor a closer look before it is written. A float may be NaN.
+_SIMPLE: Final = frozenset({str, int, bool, type(None)})
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
@@ -138,6 +138,12 @@ def encode_object(mapping: Mapping[str, Any]) -> bytes:
         InvalidArgument: NaN, infinity, an integer of thousands of digits, a lone surrogate, or deeper than
             `MAX_DEPTH`.
     """
+    if (
+        type(mapping) is dict
+        and _TEXT.issuperset(map(type, mapping))
+        and _SIMPLE.issuperset(map(type, mapping.values()))
+    ):
+        return _written(mapping)
     if not isinstance(mapping, Mapping):
         raise WrongType("a mapping is required for a JSON object")
     return _written(_plain(mapping, MAX_DEPTH))
@@ -165,7 +171,7 @@ def _written(plain: Any) -> bytes:
 def _plain(value: Any, depth: int) -> Any:
     """Return the value built of plain JSON types only."""
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in _SIMPLE:
         return value
     if kind is float:
         if not math.isfinite(value):

@@ -6,7 +6,7 @@ The key decides: a header can only agree with it, and keys or addresses of keys 
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.arguments import checked_bytes
@@ -29,6 +29,9 @@ from tokenkeep.jose.key_set import KeySet
 from tokenkeep.jose.keys import Key
 
 __all__ = ["JwsContent", "sign", "verify"]
+
+#: What can verify.
+KEYS: Final = (Key, KeySet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,10 @@ def check_signature(segments: Segments, header: Header, keys: Key | KeySet) -> N
     remember_header(head, header)
 
 
-def seal(segment: str, payload: bytes, key: Key) -> str:
+def seal(segment: bytes, payload: bytes, key: Key) -> str:
     """Join an encoded header and a payload, and sign both."""
-    signed = f"{segment}.{encode_base64url(payload)}"
-    return f"{signed}.{encode_base64url(key.sign(signed.encode('ascii')))}"
+    signed = b"%b.%b" % (segment, encode_base64url(payload).encode("ascii"))
+    return f"{signed.decode('ascii')}.{encode_base64url(key.sign(signed))}"
 
 
 def require_key(key: object) -> None:
@@ -132,7 +135,7 @@ def require_keys(keys: object) -> None:
         KeyRequired: nothing was given.
         WrongType: something else than a `Key` or `KeySet`.
     """
-    if not isinstance(keys, Key | KeySet):
+    if not isinstance(keys, KEYS):
         _refuse(keys, "a Key or a KeySet")
 
 

@@ -42,7 +42,7 @@ from tokenkeep.jose.errors import (
     ReservedName,
     WrongType,
 )
-from tokenkeep.jose.jws import check_signature, require_key, require_keys, seal
+from tokenkeep.jose.jws import KEYS, check_signature, require_key, require_keys, seal
 from tokenkeep.jose.key_set import KeySet
 from tokenkeep.jose.keys import Key
 
@@ -52,6 +52,7 @@ __all__ = ["UnverifiedToken", "VerifiedToken", "decode_unverified", "issue", "ve
 Keys = Key | KeySet | Mapping[str, Key | KeySet]
 
 _TOKEN_ID_BYTES: Final = 16
+_SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,12 @@ def issue(
         InvalidKey: the key may not sign.
     """
     require_key(key)
-    if not isinstance(claims, Mapping):
+    if type(claims) is not dict and not isinstance(claims, Mapping):
         raise WrongType(f"claims is a mapping, not {type(claims).__name__}")
-    reserved = REGISTERED_CLAIMS.intersection(claims)
-    if reserved:
-        raise ReservedName(f"claim '{min(reserved)}' is set by the engine only")
+    if not REGISTERED_CLAIMS.isdisjoint(claims):
+        raise ReservedName(f"claim '{min(REGISTERED_CLAIMS.intersection(claims))}' is set by the engine only")
     audiences = checked_texts("audience", audience)
-    issued_at = math.floor(_instant(now))
+    issued_at = math.floor(time.time() if now is None else checked_instant("now", now))
     expires_at = issued_at + _whole_seconds(lifetime)
     if expires_at > MAX_INSTANT:
         raise InvalidArgument("the token would expire after the year 9999")
@@ -197,15 +197,16 @@ def verify_with_policy(
         UsageError: a wrong argument, before the token is looked at.
     """
     accepted = accepted_algorithms(algorithms)
-    check_max_size(max_size)
+    if max_size != MAX_TOKEN_SIZE:
+        check_max_size(max_size)
     if not isinstance(policy, ClaimsPolicy):
         raise WrongType("policy is a ClaimsPolicy")
     _check_keys(keys, policy)
-    moment = _instant(now)
+    moment = time.time() if now is None else checked_instant("now", now)
     segments = split(token, max_size)
     header = read_header(segments[0])
     check_header(header, accepted)
-    if isinstance(keys, Key | KeySet):
+    if isinstance(keys, KEYS):
         check_signature(segments, header, keys)
         claims = _decode_claims(segments[1])
     else:
@@ -235,7 +236,7 @@ _remembered_policy: Final = lru_cache(maxsize=256, typed=True)(ClaimsPolicy)
 
 
 def _check_keys(keys: Keys, policy: ClaimsPolicy) -> None:
-    if isinstance(keys, Key | KeySet) or not isinstance(keys, Mapping):
+    if isinstance(keys, KEYS) or not isinstance(keys, Mapping):
         require_keys(keys)
         if policy.issuer is None:
             raise InvalidArgument("issuer is required, unless keys are bound to issuers in a mapping")
@@ -266,14 +267,10 @@ def _decode_claims(segment: bytes) -> dict[str, Any]:
         raise MalformedToken("malformed token: the claims are not a strict JSON object") from None
 
 
-def _instant(now: float | None) -> float:
-    return time.time() if now is None else checked_instant("now", now)
-
-
 def _whole_seconds(lifetime: timedelta) -> int:
-    if checked_duration("lifetime", lifetime) < timedelta(seconds=1):
+    if checked_duration("lifetime", lifetime) < _SECOND:
         raise InvalidArgument("lifetime is at least one second")
-    return lifetime // timedelta(seconds=1)
+    return lifetime // _SECOND
 
 
 def _not_before(given: datetime | float, expires_at: int) -> int:

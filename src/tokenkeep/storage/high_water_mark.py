@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from tokenkeep.domain.history import Position
+from tokenkeep.storage.data_directory import DataDirectoryError
 
 
 class FileMark:
@@ -23,13 +24,18 @@ class FileMark:
         """Return the mark; None if there is none yet.
 
         Raises:
-            ValueError: the file does not hold a mark.
+            DataDirectoryError: the file cannot be read, or does not hold a mark.
         """
         try:
             members = json.loads(self._path.read_text("utf-8"))
+            return Position(str(members["epoch"]), int(members["number"]))
         except FileNotFoundError:
             return None
-        return Position(str(members["epoch"]), int(members["number"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            raise DataDirectoryError(
+                f"{self._path} is damaged. If the database was not put back to an older state, remove the file; "
+                "otherwise run: tokenkeep recover"
+            ) from None
 
     def write(self, position: Position) -> None:
         """Replace the mark, whole or not at all."""
