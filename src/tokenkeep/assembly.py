@@ -9,11 +9,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+from tokenkeep.api.addresses import Proxies, hosts_served
 from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.endpoint import Services
+from tokenkeep.api.endpoint import Endpoint, Services
+from tokenkeep.api.frame import FramePolicy
+from tokenkeep.api.openapi import describe, description_endpoint
+from tokenkeep.api.routes import ROUTES
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
@@ -29,15 +35,19 @@ from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
+from tokenkeep.flows.purge import Purge
+from tokenkeep.flows.read_audit import ReadAudit
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.settings.safety import is_loopback
 from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
@@ -90,6 +100,9 @@ class ObjectGraph:
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
     history: KeepHistory
+    purge: Purge
+    refusals: NoteRefusals
+    audit: ReadAudit
     recover: Recover
     services: Services
     access_life: int
@@ -105,6 +118,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     tokens = TokenIssuer(key_ring, outside.secret_ring, _token_policy(settings), outside.claims)
     sessions = _session_policy(settings)
     passwords = PasswordPolicy(settings.password_min_length)
+    refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
     opener = OpenSession(outside.secret_ring, sessions)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     return ObjectGraph(
@@ -114,6 +128,9 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),
+        purge=Purge(storage, audit_retention=settings.audit_retention // _MILLISECOND),
+        refusals=refusals,
+        audit=ReadAudit(storage),
         recover=Recover(storage, outside.mark, rotate_keys),
         follow_revocations=FollowRevocations(
             storage,
@@ -123,8 +140,10 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             max_staleness=settings.revocation_max_staleness.total_seconds(),
         ),
         services=Services(
-            login=Login(storage, hasher, tokens, revoker, opener),
-            refresh=Refresh(storage, tokens, revoker, outside.secret_ring, sessions),
+            login=Login(storage, hasher, tokens, revoker, opener, refusals=refusals),
+            refresh=Refresh(
+                storage, tokens, revoker, secret_ring=outside.secret_ring, policy=sessions, refusals=refusals
+            ),
             logout=Logout(storage, revoker, outside.secret_ring),
             change_password=ChangePassword(storage, hasher, tokens, revoker, opener, policy=passwords),
             list_sessions=ListSessions(storage),
@@ -133,6 +152,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             key_ring=key_ring,
             verifier=outside.verifier,
             storage=storage,
+            refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
             ready=lambda: outside.revoked.fresh(outside.clock.monotonic()),
             metrics=outside.exposition,
@@ -196,4 +216,29 @@ def _session_policy(settings: Settings) -> SessionPolicy:
         idle=settings.refresh_idle_ttl // _MILLISECOND,
         absolute=settings.session_ttl // _MILLISECOND,
         grace=settings.refresh_grace // _MILLISECOND,
+    )
+
+
+def endpoints_of(settings: Settings) -> list[Endpoint]:
+    """Return the rows of the route table to serve, with their description where it may be seen."""
+    if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
+        return list(ROUTES)
+    return [*ROUTES, description_endpoint(describe_api(settings))]
+
+
+def describe_api(settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI document of a server with these settings."""
+    cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
+    return describe(ROUTES, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
+
+
+def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:
+    """Return what is let in; a mounted server leaves the choice of hosts to the application around it."""
+    secure = urlsplit(settings.issuer).scheme == "https"
+    hosts = hosts_served(settings.issuer, (settings.host, settings.port), settings.allowed_hosts)
+    return FramePolicy(
+        hosts=None if mounted else hosts,
+        proxies=Proxies.of(settings.trusted_proxies),
+        https_only=secure and not settings.insecure_bind,
+        secure=secure,
     )

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import metadata
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -15,24 +14,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep import observability
 from tokenkeep.api import app as http
-from tokenkeep.api.addresses import Proxies, hosts_served
-from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.endpoint import Endpoint
-from tokenkeep.api.frame import Answered, FramePolicy
-from tokenkeep.api.openapi import describe, description_endpoint
-from tokenkeep.api.routes import ROUTES
-from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble, choose_database, is_embedded, read_secrets
+from tokenkeep.api.frame import Answered
+from tokenkeep.assembly import (
+    ObjectGraph,
+    Outside,
+    SystemClock,
+    assemble,
+    choose_database,
+    endpoints_of,
+    frame_policy,
+    is_embedded,
+    read_secrets,
+)
 from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background, Chore
 from tokenkeep.flows.issue_tokens import ClaimsHook
+from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.ports import Clock, Transaction
 from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
 from tokenkeep.settings import Settings, SettingsError, check_safety, load
-from tokenkeep.settings.safety import is_loopback
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
 from tokenkeep.storage.sql.database import Database
@@ -45,6 +50,10 @@ RELEASED_AT: Final = 1_767_225_600_000
 """Milliseconds since the epoch before which this version did not exist; a clock that stands earlier is wrong."""
 REVOCATION_POLL: Final = 0.25
 """Seconds between two looks at whether another process has revoked something."""
+AUDIT_INTERVAL: Final = 0.5
+"""Seconds between two writings of refusals to the audit log."""
+PURGE_INTERVAL: Final = 3600.0
+"""Seconds between two purges."""
 MARK_INTERVAL: Final = 1.0
 """Seconds between two writings of the high-water mark."""
 KEY_POLL: Final = 10.0
@@ -101,13 +110,24 @@ class AuthServer:
         """Verifies the server's own access tokens; for routes of an application that embeds it."""
 
     @property
+    def graph(self) -> ObjectGraph:
+        """Everything the open server consists of.
+
+        Raises:
+            RuntimeError: the server is not open.
+        """
+        if self._graph is None:
+            raise RuntimeError("the server is not open")
+        return self._graph
+
+    @property
     def accounts(self) -> AdministerAccounts:
         """Creates and changes accounts.
 
         Raises:
             RuntimeError: the server is not open.
         """
-        return self._opened().accounts
+        return self.graph.accounts
 
     async def open(self) -> None:
         """Make ready to serve: data directory, secret, database, schema, keys, revocations, background chores.
@@ -136,15 +156,18 @@ class AuthServer:
                 [
                     Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
                     Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
+                    Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
+                    Chore("purging", PURGE_INTERVAL, graph.purge.purge),
                     Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
                 ]
             )
+            self._exit.push_async_callback(_flush_if_possible, graph.refusals)
             background.start()
             self._exit.push_async_callback(background.stop)
             self._http = http.build(
-                self._endpoints(),
+                endpoints_of(self.settings),
                 graph.services,
-                frame=self._frame_policy(),
+                frame=frame_policy(self.settings, mounted=self._mounted),
                 allowed_origins=self.settings.allowed_origins,
                 observe=self._observe,
             )
@@ -159,15 +182,6 @@ class AuthServer:
             self._require_directory()
             _, database = await self._connect(create_secret=False)
             await check_current(database)
-
-    async def examine(self) -> None:
-        """Return if the signing keys open with the server secret.
-
-        Raises:
-            SecretMismatch: they do not.
-            StorageUnavailable: the database did not answer.
-        """
-        await self._opened().key_ring.reload()
 
     async def migrate(self) -> list[Migration]:
         """Bring the database to this version's schema and disconnect; returns what was applied.
@@ -282,23 +296,6 @@ class AuthServer:
         self._graph = graph
         return graph, database
 
-    def _endpoints(self) -> list[Endpoint]:
-        if not self.settings.api_docs and not is_loopback(urlsplit(self.settings.issuer).hostname or ""):
-            return list(ROUTES)
-        return [*ROUTES, description_endpoint(describe_api(self.settings))]
-
-    def _frame_policy(self) -> FramePolicy:
-        settings = self.settings
-        secure = urlsplit(settings.issuer).scheme == "https"
-        return FramePolicy(
-            hosts=None
-            if self._mounted
-            else hosts_served(settings.issuer, (settings.host, settings.port), settings.allowed_hosts),
-            proxies=Proxies.of(settings.trusted_proxies),
-            https_only=secure and not settings.insecure_bind,
-            secure=secure,
-        )
-
     def _observe(self, answered: Answered) -> None:
         self._metrics.count_request(
             method=answered.method, route=answered.route, status=answered.status, seconds=answered.seconds
@@ -324,12 +321,7 @@ class AuthServer:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _verification_keys(self) -> KeySet:
-        return self._opened().key_ring.verification_keys()
-
-    def _opened(self) -> ObjectGraph:
-        if self._graph is None:
-            raise RuntimeError("the server is not open")
-        return self._graph
+        return self.graph.key_ring.verification_keys()
 
 
 def create_app() -> ASGIApp:
@@ -337,10 +329,11 @@ def create_app() -> ASGIApp:
     return AuthServer().app
 
 
-def describe_api(settings: Settings) -> dict[str, Any]:
-    """Return the OpenAPI document of a server with these settings."""
-    cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
-    return describe(ROUTES, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
+async def _flush_if_possible(refusals: NoteRefusals) -> None:
+    try:
+        await refusals.flush()
+    except StorageUnavailable as error:
+        _log.error("refusals were not written to the audit log: %s", error)
 
 
 async def _register_access_life(tx: Transaction, life: int) -> None:

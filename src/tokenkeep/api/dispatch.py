@@ -17,8 +17,9 @@ from tokenkeep.api.problems import NOT_MODIFIED, RequestRefused, problem_of
 from tokenkeep.api.requests import read_body, sender
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.accounts import ADMIN_ROLE
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import Refusal
-from tokenkeep.verifier import Refused
+from tokenkeep.verifier import Forbidden, InvalidToken, Refused
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def _responder(methods: Mapping[str, Endpoint], services: Services) -> Callable[
             return _response(await endpoint.handler(await _admit(endpoint, services, request)))
         except Exception as error:  # noqa: BLE001  (the last resort: nothing of an error may reach the client)
             _tell(endpoint, error)
+            _note(services, request, error)
             return problem_of(error)
 
     return respond
@@ -96,6 +98,14 @@ def _response(answer: Answer) -> Response:
     if answer.not_modified:
         return Response(status_code=NOT_MODIFIED, headers=headers)
     return Response(answer.encoded(), media_type=answer.media_type, headers=headers)
+
+
+def _note(services: Services, request: Request, error: Exception) -> None:
+    """Have the audit log remember refusals of access tokens, and of requests from other sites."""
+    if isinstance(error, InvalidToken | Forbidden):
+        services.refusals.note(EventKind.TOKEN_REFUSED, sender(request), detail=str(error)[:100])
+    elif isinstance(error, RequestRefused) and error.code == "cross_site":
+        services.refusals.note(EventKind.REQUEST_REFUSED, sender(request), detail=error.code)
 
 
 def _tell(endpoint: Endpoint, error: Exception) -> None:

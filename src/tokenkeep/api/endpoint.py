@@ -19,6 +19,7 @@ from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Storage
 from tokenkeep.flows.refresh import Refresh
@@ -41,6 +42,7 @@ class Services:
     key_ring: KeyRing
     verifier: TokenVerifier
     storage: Storage
+    refusals: NoteRefusals
     cookies: CookiePolicy
     ready: Callable[[], bool]
     metrics: Callable[[], bytes]

@@ -1,4 +1,4 @@
-"""`tokenkeep migrate` and `tokenkeep recover`: bring the database to this version, and make an old copy safe."""
+"""`tokenkeep migrate`, `recover` and `purge`: bring the database up to date, make an old copy safe, clean up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tokenkeep.cli.configured import read_settings, setting_options
+from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.server import AuthServer
 
 
@@ -40,4 +40,14 @@ def recover(yes: bool, config: Path | None, **flags: Any) -> None:
     click.echo(
         f"ended {recovered.sessions} sessions and the access tokens of {recovered.accounts} accounts, "
         f"replaced {recovered.signing_keys} signing keys; passwords and roles are those of the backup"
+    )
+
+
+@click.command()
+@setting_options("data_dir")
+def purge(config: Path | None, **flags: Any) -> None:
+    """Forget expired sessions, expired revocations and old audit events; `serve` does so every hour."""
+    purged = run_beside_server(read_settings(config, flags).settings, lambda server: server.graph.purge.purge())
+    click.echo(
+        f"forgot {purged.sessions} sessions, {purged.revocations} revocations and {purged.audit_events} audit events"
     )

@@ -63,7 +63,7 @@ async def _installation(settings: Settings) -> Finding:
     except (Refusal, SecretMismatch, SettingsError, DataDirectoryError, SchemaMismatch) as error:
         return Finding("installation", False, str(error), "see there")
     try:
-        await server.examine()
+        await server.graph.key_ring.reload()
     except (Refusal, SecretMismatch, ValueError) as error:
         return Finding("installation", False, str(error), "see there")
     finally:

@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from tokenkeep.cli.database import migrate, recover
+from tokenkeep.cli.audit import audit
+from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
 from tokenkeep.cli.openapi import openapi
 from tokenkeep.cli.secret import secret
@@ -38,7 +39,7 @@ def commands() -> None:
     """
 
 
-for _command in (serve, users, token, secret, settings, doctor, migrate, recover, openapi):
+for _command in (serve, users, token, secret, settings, doctor, audit, migrate, recover, purge, openapi):
     commands.add_command(_command)
 
 

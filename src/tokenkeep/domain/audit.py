@@ -22,15 +22,19 @@ class EventKind(StrEnum):
     ACCOUNT_DELETED = "account_deleted"
     PASSWORD_SET = "password_set"
     PASSWORD_CHANGED = "password_changed"
+    LOGIN_REFUSED = "login_refused"
     SESSION_STARTED = "session_started"
     SESSION_ENDED = "session_ended"
     LOGGED_OUT_EVERYWHERE = "logged_out_everywhere"
     REFRESH_ROTATED = "refresh_rotated"
     REFRESH_REPLAYED = "refresh_replayed"
+    REFRESH_REFUSED = "refresh_refused"
     REFRESH_REUSED = "refresh_reused"
     REFRESH_ROLLED_BACK = "refresh_rolled_back"
     SIGNING_KEY_CREATED = "signing_key_created"
     RECOVERED = "recovered"
+    TOKEN_REFUSED = "token_refused"
+    REQUEST_REFUSED = "request_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,16 @@ class Event:
     address: str = ""
     user_agent: str = ""
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are wanted; None means any. Instants are milliseconds since the epoch, UTC."""
+
+    kind: EventKind | None = None
+    account_id: str | None = None
+    session_id: str | None = None
+    address: str | None = None
+    since: int | None = None
+    before: int | None = None
+    limit: int = 100

@@ -5,6 +5,7 @@ Not here: where the secret comes from (`settings`), and sealing with a derived k
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
@@ -25,6 +26,7 @@ class Purpose(Enum):
     REFRESH = b"tokenkeep/v1/refresh-token"
     SEALING = b"tokenkeep/v1/seal-signing-key"
     VERSION = b"tokenkeep/v1/secret-version"
+    PSEUDONYM = b"tokenkeep/v1/pseudonym"
 
 
 class UnknownSecretVersion(LookupError):
@@ -48,7 +50,7 @@ class SecretRing:
             {
                 (_version(secret), purpose): _derive(secret, purpose, 32)
                 for secret in (*previous, current)
-                for purpose in (Purpose.REFRESH, Purpose.SEALING)
+                for purpose in (Purpose.REFRESH, Purpose.SEALING, Purpose.PSEUDONYM)
             }
         )
 
@@ -68,6 +70,11 @@ class SecretRing:
             return self._keys[version, purpose]
         except KeyError:
             raise UnknownSecretVersion(f"no configured server secret has version {version}") from None
+
+    def pseudonym(self, text: str) -> str:
+        """Return what stands for a text that must not be stored: the same one for the same text and secret."""
+        digest = hmac.digest(self.key(self.current, Purpose.PSEUDONYM), text.encode("utf-8", "surrogatepass"), "sha256")
+        return encode_base64url(digest[:9])
 
 
 def _version(secret: bytes) -> str:

@@ -62,7 +62,7 @@ class ChangePassword:
             HashingBusy: too many passwords are waiting to be checked.
             StorageUnavailable: the database did not answer; nothing changed.
         """
-        current = normalise_password(passwords.current)
+        current = normalise_password(passwords.current, field="currentPassword")
         account, delivery = await self._storage.read(_find_bearer, token)
         stored = account.password_hash if account is not None and not account.disabled else None
         if not await self._hasher.verify(stored, current) or account is None or stored is None:

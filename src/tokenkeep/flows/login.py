@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
+from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession, SessionDraft
 from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
 from tokenkeep.flows.refresh import find_authentic
@@ -44,12 +46,15 @@ class Login:
         issuer: TokenIssuer,
         revoker: Revoker,
         opener: OpenSession,
+        *,
+        refusals: NoteRefusals,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._issuer = issuer
         self._revoker = revoker
         self._opener = opener
+        self._refusals = refusals
 
     async def login(
         self,
@@ -80,6 +85,7 @@ class Login:
         usable = account is not None and not account.disabled
         stored = account.password_hash if account is not None and usable else None
         if not await self._hasher.verify(stored, password) or account is None or stored is None:
+            self._note(account, name.key, client)
             raise InvalidCredentials
         opening = _Opening(
             account=account,
@@ -93,6 +99,14 @@ class Login:
         session, ended = opened
         self._revoker.apply(ended)
         return self._issuer.issue(session, account, served, session.created_at)
+
+    def _note(self, account: Account | None, name_key: str, client: Client) -> None:
+        if account is None:
+            detail = f"unknown name {self._refusals.pseudonym(name_key)}"
+            self._refusals.note(EventKind.LOGIN_REFUSED, client, detail=detail)
+        else:
+            detail = "disabled" if account.disabled else "wrong password"
+            self._refusals.note(EventKind.LOGIN_REFUSED, client, account_id=account.id, detail=detail)
 
     async def _open_session(self, tx: Transaction, opening: _Opening) -> tuple[Session, Revocation | None] | None:
         account = opening.account

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.audit import Event
+from tokenkeep.domain.audit import Event, EventFilter
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
@@ -142,6 +142,9 @@ class SessionStore(SessionReader, Protocol):
     async def end_everyones(self, reason: EndReason, *, now: int) -> int:
         """End every session there is; returns how many."""
 
+    async def purge(self, *, before: int, limit: int) -> int:
+        """Forget up to `limit` sessions whose absolute life ended before an instant; returns how many."""
+
 
 class SigningKeyStore(Protocol):
     """Keeps signing keys, their private parts sealed."""
@@ -191,12 +194,21 @@ class RevocationStore(Protocol):
     async def register_access_life(self, life: int) -> None:
         """Remember the longest access-token life, in milliseconds, ever configured on this database."""
 
+    async def purge(self, *, before: int, limit: int) -> int:
+        """Forget up to `limit` revocations that expired before an instant; returns how many."""
+
 
 class AuditLog(Protocol):
     """Keeps events with the changes they tell of."""
 
     async def record(self, event: Event) -> None:
         """Store an event in this transaction."""
+
+    async def search(self, wanted: EventFilter) -> list[Event]:
+        """Return the newest events that fit, the newest first."""
+
+    async def purge(self, *, before: int, limit: int) -> int:
+        """Forget up to `limit` events older than an instant; returns how many."""
 
 
 class HighWaterMark(Protocol):

@@ -24,6 +24,7 @@ from tokenkeep.domain.sessions import (
     judge_refresh,
 )
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
+from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
 
@@ -55,14 +56,17 @@ class Refresh:
         storage: Storage,
         issuer: TokenIssuer,
         revoker: Revoker,
+        *,
         secret_ring: SecretRing,
         policy: SessionPolicy,
+        refusals: NoteRefusals,
     ) -> None:
         self._storage = storage
         self._issuer = issuer
         self._revoker = revoker
         self._secrets = secret_ring
         self._policy = policy
+        self._refusals = refusals
 
     async def refresh(
         self, presented: str, client: Client, *, delivery: Delivery, audience: str | None = None
@@ -90,9 +94,23 @@ class Refresh:
             case Verdict.ROTATE | Verdict.REPLAY if outcome.session is not None and outcome.account is not None:
                 return self._issuer.issue(outcome.session, outcome.account, served, outcome.now)
             case Verdict.INVALID | Verdict.OVERTAKEN:
+                self._note(outcome, client)
                 raise InvalidRefreshToken(outcome.verdict.value)
             case _:
+                self._note(outcome, client)
                 raise NoValidRefreshToken(outcome.verdict.value)
+
+    def _note(self, outcome: _Outcome, client: Client) -> None:
+        if outcome.verdict in _ALARMS and outcome.revocation is not None:
+            return  # its event was stored with the end of the session
+        session = outcome.session
+        self._refusals.note(
+            EventKind.REFRESH_REFUSED,
+            client,
+            account_id=session.account_id if session else None,
+            session_id=session.id if session else None,
+            detail=outcome.verdict.value,
+        )
 
     async def _judge_and_advance(
         self, tx: Transaction, token: RefreshToken, arrival: Presented, client: Client
@@ -116,7 +134,7 @@ class Refresh:
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
                     return _Outcome(verdict, revocation=await self._raise_alarm(tx, session, verdict, client))
                 case _:
-                    return _Outcome(verdict)
+                    return _Outcome(verdict, session)
         raise StorageUnavailable("a refresh lost its row too often")
 
     async def _raise_alarm(

@@ -12,6 +12,7 @@ from tokenkeep.jose.arguments import MAX_INSTANT, checked_duration, checked_text
 from tokenkeep.jose.compact import media_type
 from tokenkeep.jose.errors import (
     AudienceNotAccepted,
+    ClaimError,
     ClaimInvalid,
     ClaimMissing,
     InvalidArgument,
@@ -19,7 +20,6 @@ from tokenkeep.jose.errors import (
     TokenExpired,
     TokenNotYetValid,
     TokenTooOld,
-    TokenTypeNotAccepted,
 )
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "ClaimsPolicy",
     "check_claims",
     "check_token_type",
-    "check_type",
 ]
 
 #: The claims that only the engine sets (RFC 7519 §4.1).
@@ -62,8 +61,9 @@ class ClaimsPolicy:
     max_age: timedelta | None = None
     max_lifetime: timedelta | None = None
 
+    #: The accepted types as `media_type` spells them; None stands for a header without one.
+    types: frozenset[str | None] = field(init=False, repr=False, compare=False)
     _audiences: frozenset[str] = field(init=False, repr=False, compare=False)
-    _types: frozenset[str | None] = field(init=False, repr=False, compare=False)
     _leeway: float = field(init=False, repr=False, compare=False)
     _max_age: float | None = field(init=False, repr=False, compare=False)
     _max_lifetime: float | None = field(init=False, repr=False, compare=False)
@@ -81,22 +81,12 @@ class ClaimsPolicy:
         for name, value in (
             ("audience", self.audience if isinstance(self.audience, str) else audiences),
             ("_audiences", frozenset(audiences)),
-            ("_types", types),
+            ("types", types),
             ("_leeway", self.leeway.total_seconds()),
             ("_max_age", _positive_seconds("max_age", self.max_age)),
             ("_max_lifetime", _positive_seconds("max_lifetime", self.max_lifetime)),
         ):
             object.__setattr__(self, name, value)
-
-
-def check_type(typ: str | None, policy: ClaimsPolicy) -> None:
-    """Hold the type of a token, as `media_type` spells it, to the policy (RFC 7515 §4.1.9).
-
-    Raises:
-        TokenTypeNotAccepted: another type, or none where one is required.
-    """
-    if typ not in policy._types:
-        raise TokenTypeNotAccepted
 
 
 def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) -> None:
@@ -105,16 +95,18 @@ def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) ->
     The order is issuer, audience, exp, nbf, iat, maximum age, maximum lifetime, sub, jti; the first failure is raised.
 
     Args:
-        claims: as `decode_object` returned them.
+        claims: as `decode_frozen` returned them.
         policy: what is accepted.
         now: seconds since the epoch.
 
     Raises:
         ClaimError: one of its subclasses.
     """
-    if policy.issuer is not None:
-        _check_issuer(claims, policy.issuer)
-    _check_audience(claims, policy._audiences)
+    if claims.get("iss") != policy.issuer and policy.issuer is not None:
+        raise _missing_or(IssuerNotAccepted(claim="iss"), claims)
+    audience = claims.get("aud")
+    if type(audience) is not str or audience not in policy._audiences:
+        _check_audiences(claims, policy._audiences)
     leeway = policy._leeway
     exp = claims.get("exp")
     if (type(exp) is not int and type(exp) is not float) or not 0 <= exp <= MAX_INSTANT:
@@ -151,46 +143,36 @@ def check_token_type(token_type: str) -> None:
         raise InvalidArgument("token_type is a media type such as 'at+jwt'")
 
 
-def _check_issuer(claims: Mapping[str, Any], accepted: str) -> None:
-    issuer = claims.get("iss")
-    if type(issuer) is str and issuer == accepted:
-        return
-    if "iss" not in claims:
-        raise ClaimMissing("claim 'iss' is missing", claim="iss")
-    raise IssuerNotAccepted(claim="iss")
+def _missing_or(error: ClaimError, claims: Mapping[str, Any]) -> ClaimError:
+    """Return the error for a claim that is refused, or another if the claim is not there at all."""
+    name = error.claim
+    return error if name in claims else ClaimMissing(f"claim '{name}' is missing", claim=name)
 
 
-def _check_audience(claims: Mapping[str, Any], accepted: frozenset[str]) -> None:
+def _check_audiences(claims: Mapping[str, Any], accepted: frozenset[str]) -> None:
+    """Hold an audience that is not simply the accepted text to the policy."""
     audience = claims.get("aud")
     if type(audience) is str:
-        if audience in accepted:
-            return
-    elif type(audience) is list:
-        if not all(type(item) is str for item in audience):
-            raise ClaimInvalid("claim 'aud' is not a string or a list of strings", claim="aud")
-        if not accepted.isdisjoint(audience):
-            return
-    elif "aud" not in claims:
-        raise ClaimMissing("claim 'aud' is missing", claim="aud")
-    else:
-        raise ClaimInvalid("claim 'aud' is not a string or a list of strings", claim="aud")
-    raise AudienceNotAccepted(claim="aud")
+        raise AudienceNotAccepted(claim="aud")
+    if type(audience) is not tuple or not all(type(item) is str for item in audience):
+        raise _missing_or(ClaimInvalid("claim 'aud' is not a string or a list of strings", claim="aud"), claims)
+    if accepted.isdisjoint(audience):
+        raise AudienceNotAccepted(claim="aud")
 
 
 def _check_age(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float, exp: float) -> None:
-    if "iat" not in claims:
+    iat = claims.get("iat")
+    if iat is None:
         raise ClaimMissing("claim 'iat' is missing", claim="iat")
-    iat = claims["iat"]
     if policy._max_age is not None and now >= iat + policy._max_age + policy._leeway:
         raise TokenTooOld(claim="iat", expired_at=_datetime(iat + policy._max_age))
     if policy._max_lifetime is not None and exp - iat > policy._max_lifetime:
         raise ClaimInvalid("claim 'exp' lies further from 'iat' than accepted", claim="exp")
 
 
-def _bad_instant(claims: Mapping[str, Any], name: str) -> ClaimMissing | ClaimInvalid:
-    if name not in claims:
-        return ClaimMissing(f"claim '{name}' is missing", claim=name)
-    return ClaimInvalid(f"claim '{name}' is not a number of seconds between 1970 and 9999", claim=name)
+def _bad_instant(claims: Mapping[str, Any], name: str) -> ClaimError:
+    rule = f"claim '{name}' is not a number of seconds between 1970 and 9999"
+    return _missing_or(ClaimInvalid(rule, claim=name), claims)
 
 
 def _datetime(seconds: float) -> datetime:

@@ -5,9 +5,10 @@ Splits, joins and reads; it knows no keys and judges no signatures.
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tokenkeep.jose.encoding import decode_base64url, decode_object, encode_base64url, encode_object, freeze_object
+from tokenkeep.jose.encoding import decode_base64url, decode_frozen, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     AlgorithmNotAllowed,
     HeaderNotAccepted,
@@ -24,16 +25,13 @@ __all__ = [
     "MAX_HEADER_SIZE",
     "MAX_TOKEN_SIZE",
     "Header",
-    "Segments",
+    "Opened",
     "check_header",
     "check_max_size",
-    "decode_payload",
-    "decode_signature",
     "header_segment",
     "media_type",
-    "read_header",
+    "open_token",
     "remember_header",
-    "split",
 ]
 
 #: Longest token in bytes, unless the caller says otherwise.
@@ -41,14 +39,11 @@ MAX_TOKEN_SIZE: Final = 8192
 #: Longest encoded header in bytes.
 MAX_HEADER_SIZE: Final = 2048
 
+# Parameters that change how a token is to be understood; no extension is (RFC 7515 §4.1.11, RFC 7797 §3).
+_EXTENSIONS: Final = ("crit", "b64")
 _TOKEN_TYPES: Final = (str, bytes)
 # What only the engine writes, and what it would never look for a key in (RFC 8725 §3.10).
 _RESERVED: Final = frozenset({"alg", "kid", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"})
-
-
-#: A token cut into its parts, all still encoded: header, payload, signature, and what is signed, which is header and
-#: payload with the dot between them.
-Segments = tuple[bytes, bytes, bytes, bytes]
 
 
 class Header(NamedTuple):
@@ -60,6 +55,14 @@ class Header(NamedTuple):
     kid: str | None
     #: `typ` as a full media type in lower case, None when absent.
     type: str | None
+    #: The name of a parameter that demands an unsupported extension, None when there is none.
+    unsupported: str | None
+    #: The segment it was read from, None once the header is remembered.
+    segment: bytes | None
+
+
+#: A token cut into its parts: the header, read; payload and signature, still encoded; and what was signed.
+Opened = tuple[Header, bytes, bytes, bytes]
 
 
 def check_max_size(max_size: int) -> None:
@@ -75,11 +78,12 @@ def check_max_size(max_size: int) -> None:
         raise InvalidArgument("max_size is at least one byte")
 
 
-def split(token: str | bytes, max_size: int) -> Segments:
-    """Cut a token at its two dots, after checking its size: header, payload, signature, what is signed.
+def open_token(token: str | bytes, max_size: int) -> Opened:
+    """Cut a token at its two dots, after checking its size, and read its header.
 
     Raises:
-        MalformedToken: too long, not ASCII, not three segments, no header, no signature, or the header too long.
+        MalformedToken: too long, not ASCII, not three segments, or no header, or one that is too long, is not
+            canonical base64url of a strict JSON object, or has a kid or typ of the wrong shape.
         WrongType: neither text nor bytes.
     """
     if not isinstance(token, _TOKEN_TYPES):
@@ -92,14 +96,10 @@ def split(token: str | bytes, max_size: int) -> Segments:
         except UnicodeEncodeError:
             raise MalformedToken("malformed token: not ASCII") from None
     signed, _, signature = token.rpartition(b".")
-    header, dot, payload = signed.partition(b".")
+    segment, dot, payload = signed.partition(b".")
     if not dot or b"." in payload:
         raise MalformedToken(f"malformed token: three segments expected, found {token.count(b'.') + 1}")
-    if not header:
-        raise MalformedToken("malformed token: no header")
-    if len(header) > MAX_HEADER_SIZE:
-        raise MalformedToken(f"malformed token: header longer than {MAX_HEADER_SIZE} bytes")
-    return header, payload, signature, signed
+    return _remembered.get(segment) or _read_header(segment), payload, signature, signed
 
 
 # Headers by their exact text. Only headers of correctly signed tokens get in, so that a stranger can neither fill nor
@@ -108,17 +108,13 @@ _MAX_REMEMBERED: Final = 256
 _remembered: Final[dict[bytes, Header]] = {}
 
 
-def read_header(segment: bytes) -> Header:
-    """Read the header segment; one that was remembered is not read again.
-
-    Raises:
-        MalformedToken: not canonical base64url of a strict JSON object, or a kid or typ of the wrong shape.
-    """
-    known = _remembered.get(segment)
-    if known is not None:
-        return known
+def _read_header(segment: bytes) -> Header:
+    if not segment:
+        raise MalformedToken("malformed token: no header")
+    if len(segment) > MAX_HEADER_SIZE:
+        raise MalformedToken(f"malformed token: header longer than {MAX_HEADER_SIZE} bytes")
     try:
-        parameters = decode_object(decode_base64url(segment))
+        parameters = decode_frozen(decode_base64url(segment))
     except MalformedBase64:
         raise MalformedToken("malformed token: the header is not canonical base64url") from None
     except MalformedJson:
@@ -131,19 +127,21 @@ def read_header(segment: bytes) -> Header:
     if "typ" in parameters and type(typ) is not str:
         raise MalformedToken("malformed token: the typ is not a string")
     return Header(
-        freeze_object(parameters),
-        alg if type(alg) is str else None,
-        kid,
-        None if typ is None else media_type(typ),
+        parameters=MappingProxyType(parameters),
+        alg=alg if type(alg) is str else None,
+        kid=kid,
+        type=None if typ is None else media_type(typ),
+        unsupported=next((name for name in _EXTENSIONS if name in parameters), None),
+        segment=segment,
     )
 
 
-def remember_header(segment: bytes, header: Header) -> None:
+def remember_header(header: Header) -> None:
     """Keep the header of a correctly signed token, so that its like need not be read again."""
-    if segment not in _remembered:
+    if header.segment is not None:
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
-        _remembered[segment] = header
+        _remembered[header.segment] = header._replace(segment=None)
 
 
 def check_header(header: Header, accepted: frozenset[str]) -> None:
@@ -155,36 +153,8 @@ def check_header(header: Header, accepted: frozenset[str]) -> None:
     """
     if header.alg not in accepted:
         raise AlgorithmNotAllowed
-    if "crit" in header.parameters:
-        raise HeaderNotAccepted("header parameter not accepted: crit")
-    if "b64" in header.parameters:
-        raise HeaderNotAccepted("header parameter not accepted: b64")
-
-
-def decode_payload(segment: bytes) -> bytes:
-    """Decode the payload segment.
-
-    Raises:
-        MalformedToken: not canonical base64url.
-    """
-    try:
-        return decode_base64url(segment)
-    except MalformedBase64:
-        raise MalformedToken("malformed token: the payload is not canonical base64url") from None
-
-
-def decode_signature(segment: bytes) -> bytes:
-    """Decode the signature segment.
-
-    Raises:
-        MalformedToken: empty, or not canonical base64url.
-    """
-    if not segment:
-        raise MalformedToken("malformed token: no signature")
-    try:
-        return decode_base64url(segment)
-    except MalformedBase64:
-        raise MalformedToken("malformed token: the signature is not canonical base64url") from None
+    if header.unsupported is not None:
+        raise HeaderNotAccepted(f"header parameter not accepted: {header.unsupported}")
 
 
 def media_type(typ: str) -> str:

@@ -18,21 +18,23 @@ from tokenkeep.jose.errors import InvalidArgument, MalformedBase64, MalformedJso
 __all__ = [
     "MAX_DEPTH",
     "decode_base64url",
+    "decode_frozen",
     "decode_object",
     "encode_array",
     "encode_base64url",
     "encode_object",
-    "freeze_object",
 ]
 
 #: Objects and arrays may be nested this deep, the outermost object counted.
 MAX_DEPTH: Final = 32
 
-# The two alphabets differ in two characters. What is foreign to base64url ("+", "/", "=") becomes a byte that the
-# decoder refuses, so that only one spelling is left.
-_TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
+# The decoder below knows the standard alphabet, of which two characters differ, inside of a JSON string. Every byte
+# that is foreign to base64url ("+", "/" and "=" above all, quotes and backslashes too) becomes NUL, which no JSON
+# string may hold; so one spelling is left.
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_STANDARD: Final = bytes({0x2D: 0x2B, 0x5F: 0x2F}.get(byte, byte) if byte in _ALPHABET else 0 for byte in range(256))
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_PADDING: Final = (b"", b"", b"==", b"=")
+_FRAMES: Final = (b'"%b"', b"", b'"%b=="', b'"%b="')
 # By the length's remainder of four, the characters that may come last. They leave the bits that belong to no byte at
 # zero; no text leaves a remainder of one.
 _FINAL: Final = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
@@ -59,12 +61,13 @@ def decode_base64url(text: bytes | str) -> bytes:
     if remainder and text[-1] not in _FINAL[remainder]:
         raise MalformedBase64("malformed base64url: impossible length, or not the canonical spelling")
     try:
-        return binascii.a2b_base64(text.translate(_TO_STANDARD) + _PADDING[remainder], strict_mode=True)
-    except binascii.Error:
+        return _decode_bytes(_FRAMES[remainder] % text.translate(_TO_STANDARD))
+    except msgspec.MsgspecError:
         raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
 
 
 _decode: Final = msgspec.json.Decoder().decode
+_decode_bytes: Final = msgspec.json.Decoder(bytes).decode
 _encode: Final = msgspec.json.Encoder().encode
 _CONTAINERS: Final = frozenset({dict, list})
 _TEXT: Final = frozenset({str})
@@ -88,6 +91,28 @@ def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
         MalformedJson: for anything else.
         WrongType: `data` is not bytes.
     """
+    return _read(data, max_depth)[0]
+
+
+def decode_frozen(data: bytes) -> dict[str, Any]:
+    """Read one strict JSON object as `decode_object` does, with everything in it read-only.
+
+    Objects inside become read-only mappings and arrays become tuples, all the way down. The outermost object is the
+    caller's own, to be wrapped in a `MappingProxyType` before it is handed on.
+
+    Raises:
+        MalformedJson: not a strict JSON object.
+        WrongType: `data` is not bytes.
+    """
+    value, flat = _read(data, MAX_DEPTH)
+    if not flat:
+        for name, item in value.items():
+            value[name] = _frozen(item)
+    return value
+
+
+def _read(data: bytes, max_depth: int) -> tuple[dict[str, Any], bool]:
+    """Return the object, and whether it is flat: without objects and arrays inside."""
     if type(data) is not bytes:
         raise WrongType(f"JSON is read from bytes, not from {type(data).__name__}")
     try:
@@ -99,11 +124,12 @@ def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
         raise MalformedJson("malformed JSON") from None
     if type(value) is not dict:
         raise MalformedJson("malformed JSON: not an object")
+    flat = _CONTAINERS.isdisjoint(map(type, value.values()))
     # Brackets inside strings can only add to the count. And a text that is exactly what would be written for the value
     # holds each name once: a second member of the same name would make the text longer than what is written.
-    if data.count(b"{") + data.count(b"[") > max_depth or _encode(value) != data:
+    if (not flat and data.count(b"{") + data.count(b"[") > max_depth) or _encode(value) != data:
         _check_structure(data, value, max_depth)
-    return value
+    return value, flat
 
 
 def _check_structure(data: bytes, value: dict[str, Any], max_depth: int) -> None:
@@ -191,20 +217,9 @@ def _plain(value: Any, depth: int) -> Any:
     raise WrongType(f"{kind.__name__} cannot be written as JSON")
 
 
-def freeze_object(value: dict[str, Any]) -> Mapping[str, Any]:
-    """Return a read-only view of a decoded object: mappings and tuples all the way down.
-
-    The objects and arrays inside are replaced in place, so the caller must own the dictionary and forget it.
-    """
-    if not _CONTAINERS.isdisjoint(map(type, value.values())):
-        for name, item in value.items():
-            value[name] = _frozen(item)
-    return MappingProxyType(value)
-
-
 def _frozen(item: Any) -> Any:
     if type(item) is dict:
-        return freeze_object(item)
+        return MappingProxyType({name: _frozen(child) for name, child in item.items()})
     if type(item) is list:
         return tuple([_frozen(child) for child in item])
     return item

@@ -12,19 +12,22 @@ from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.arguments import checked_bytes
 from tokenkeep.jose.compact import (
     MAX_TOKEN_SIZE,
-    Header,
-    Segments,
+    Opened,
     check_header,
     check_max_size,
-    decode_payload,
-    decode_signature,
     header_segment,
-    read_header,
+    open_token,
     remember_header,
-    split,
 )
-from tokenkeep.jose.encoding import encode_base64url
-from tokenkeep.jose.errors import AlgorithmNotAllowed, InvalidSignature, KeyRequired, WrongType
+from tokenkeep.jose.encoding import decode_base64url, encode_base64url
+from tokenkeep.jose.errors import (
+    AlgorithmNotAllowed,
+    InvalidSignature,
+    KeyRequired,
+    MalformedBase64,
+    MalformedToken,
+    WrongType,
+)
 from tokenkeep.jose.key_set import KeySet
 from tokenkeep.jose.keys import Key
 
@@ -87,28 +90,38 @@ def verify(
     accepted = accepted_algorithms(algorithms)
     check_max_size(max_size)
     require_keys(keys)
-    segments = split(token, max_size)
-    header = read_header(segments[0])
+    opened = open_token(token, max_size)
+    header, payload, _, _ = opened
     check_header(header, accepted)
-    check_signature(segments, header, keys)
-    return JwsContent(header.parameters, decode_payload(segments[1]))
+    check_signature(opened, keys)
+    try:
+        return JwsContent(header.parameters, decode_base64url(payload))
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the payload is not canonical base64url") from None
 
 
-def check_signature(segments: Segments, header: Header, keys: Key | KeySet) -> None:
+def check_signature(opened: Opened, keys: Key | KeySet) -> None:
     """Refuse a token that is not signed by the right key; the header's algorithm was accepted before.
 
     Raises:
         KeyNotFound, AmbiguousKey, AlgorithmNotAllowed, MalformedToken, InvalidSignature: in this order.
         InvalidKey: the one key may not verify.
     """
+    header, _, segment, signed = opened
     key = keys if isinstance(keys, Key) else keys.select(header.kid, header.alg or "")
     # Once more at the moment of use: whatever chose the key, it only ever works with its own algorithm.
     if key.alg != header.alg:
         raise AlgorithmNotAllowed("algorithm not allowed: the key is bound to another one")
-    head, _, signature, signed = segments
-    if not key.verify(signed, decode_signature(signature)):
+    if not segment:
+        raise MalformedToken("malformed token: no signature")
+    try:
+        signature = decode_base64url(segment)
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the signature is not canonical base64url") from None
+    if not key.verify(signed, signature):
         raise InvalidSignature
-    remember_header(head, header)
+    if header.segment is not None:
+        remember_header(header)
 
 
 def seal(segment: bytes, payload: bytes, key: Key) -> str:

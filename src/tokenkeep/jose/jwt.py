@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from tokenkeep.jose.algorithms import accepted_algorithms
@@ -20,26 +21,24 @@ from tokenkeep.jose.claims import (
     ClaimsPolicy,
     check_claims,
     check_token_type,
-    check_type,
 )
 from tokenkeep.jose.compact import (
     MAX_TOKEN_SIZE,
     check_header,
     check_max_size,
-    decode_payload,
-    decode_signature,
     header_segment,
-    read_header,
-    split,
+    open_token,
 )
-from tokenkeep.jose.encoding import decode_object, encode_base64url, encode_object, freeze_object
+from tokenkeep.jose.encoding import decode_base64url, decode_frozen, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     ClaimMissing,
     InvalidArgument,
     IssuerNotAccepted,
+    MalformedBase64,
     MalformedJson,
     MalformedToken,
     ReservedName,
+    TokenTypeNotAccepted,
     WrongType,
 )
 from tokenkeep.jose.jws import KEYS, check_signature, require_key, require_keys, seal
@@ -201,21 +200,23 @@ def verify_with_policy(
         check_max_size(max_size)
     if not isinstance(policy, ClaimsPolicy):
         raise WrongType("policy is a ClaimsPolicy")
-    _check_keys(keys, policy)
+    if policy.issuer is None or not isinstance(keys, KEYS):
+        _check_keys(keys, policy)
     moment = time.time() if now is None else checked_instant("now", now)
-    segments = split(token, max_size)
-    header = read_header(segments[0])
+    opened = open_token(token, max_size)
+    header, payload, _, _ = opened
     check_header(header, accepted)
     if isinstance(keys, KEYS):
-        check_signature(segments, header, keys)
-        claims = _decode_claims(segments[1])
+        check_signature(opened, keys)
+        claims = _decode_claims(payload)
     else:
         # The issuer is read before anybody vouches for it, and used for nothing but to pick among the keys given.
-        claims = _decode_claims(segments[1])
-        check_signature(segments, header, _keys_of_issuer(keys, claims))
-    check_type(header.type, policy)
+        claims = _decode_claims(payload)
+        check_signature(opened, _keys_of_issuer(keys, claims))
+    if header.type not in policy.types:
+        raise TokenTypeNotAccepted
     check_claims(claims, policy, moment)
-    return VerifiedToken(header.parameters, freeze_object(claims))
+    return VerifiedToken(header.parameters, MappingProxyType(claims))
 
 
 def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> UnverifiedToken:
@@ -226,10 +227,12 @@ def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> 
         UsageError: a wrong argument.
     """
     check_max_size(max_size)
-    head, payload, signature, _ = split(token, max_size)
-    if signature:  # an unsigned token can be looked at, but never verified
-        decode_signature(signature)
-    return UnverifiedToken(read_header(head).parameters, freeze_object(_decode_claims(payload)))
+    header, payload, signature, _ = open_token(token, max_size)
+    try:
+        decode_base64url(signature)  # empty in an unsigned token, which can be looked at, but never verified
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the signature is not canonical base64url") from None
+    return UnverifiedToken(header.parameters, MappingProxyType(_decode_claims(payload)))
 
 
 _remembered_policy: Final = lru_cache(maxsize=256, typed=True)(ClaimsPolicy)
@@ -238,9 +241,7 @@ _remembered_policy: Final = lru_cache(maxsize=256, typed=True)(ClaimsPolicy)
 def _check_keys(keys: Keys, policy: ClaimsPolicy) -> None:
     if isinstance(keys, KEYS) or not isinstance(keys, Mapping):
         require_keys(keys)
-        if policy.issuer is None:
-            raise InvalidArgument("issuer is required, unless keys are bound to issuers in a mapping")
-        return
+        raise InvalidArgument("issuer is required, unless keys are bound to issuers in a mapping")
     if policy.issuer is not None:
         raise InvalidArgument("issuer is None when keys are bound to issuers in a mapping")
     if not keys:
@@ -262,7 +263,9 @@ def _keys_of_issuer(keys: Mapping[str, Key | KeySet], claims: Mapping[str, Any])
 
 def _decode_claims(segment: bytes) -> dict[str, Any]:
     try:
-        return decode_object(decode_payload(segment))
+        return decode_frozen(decode_base64url(segment))
+    except MalformedBase64:
+        raise MalformedToken("malformed token: the payload is not canonical base64url") from None
     except MalformedJson:
         raise MalformedToken("malformed token: the claims are not a strict JSON object") from None
 

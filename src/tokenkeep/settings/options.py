@@ -175,6 +175,9 @@ class Settings:
         None, Kind.SECRET, "Bearer token that opens /metrics to others than this machine; at least 32 characters."
     )
     api_docs: bool = _option(False, Kind.BOOLEAN, "Serve /openapi.json although the issuer is not a loopback address.")
+    audit_retention: timedelta = _option(
+        90 * _DAY, Kind.DURATION, "How long audit events are kept.", _between(_DAY, 3650 * _DAY)
+    )
     log_level: str = _option(
         "info", Kind.TEXT, "Least important log lines written: debug, info, warning or error.", _check_level
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tokenkeep.domain.audit import Event
-from tokenkeep.storage.sql.database import SqlTransaction
+import secrets
+
+from tokenkeep.domain.audit import Event, EventFilter, EventKind
+from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
 
 
 class SqlAuditLog:
@@ -19,9 +21,10 @@ class SqlAuditLog:
         """Store an event in this transaction."""
         await self._tx.execute(
             """
-            INSERT INTO audit_events (at, kind, actor, account_id, session_id, address, user_agent, detail)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            INSERT INTO audit_events (id, at, kind, actor, account_id, session_id, address, user_agent, detail)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             """,
+            secrets.token_urlsafe(12),
             event.at,
             event.kind.value,
             event.actor,
@@ -32,3 +35,48 @@ class SqlAuditLog:
             event.detail,
         )
         self._recorded.append(event)
+
+    async def search(self, wanted: EventFilter) -> list[Event]:
+        """Return the newest events that fit, the newest first."""
+        clauses: list[str] = []
+        values: list[Value] = []
+        for clause, value in (
+            ("kind = ${}", wanted.kind),
+            ("account_id = ${}", wanted.account_id),
+            ("session_id = ${}", wanted.session_id),
+            ("address = ${}", wanted.address),
+            ("at >= ${}", wanted.since),
+            ("at < ${}", wanted.before),
+        ):
+            if value is not None:
+                values.append(value)
+                clauses.append(clause.format(len(values)))
+        values.append(wanted.limit)
+        rows = await self._tx.fetch(
+            f"""
+            SELECT at, kind, actor, account_id, session_id, address, user_agent, detail FROM audit_events
+            {"WHERE " + " AND ".join(clauses) if clauses else ""}
+            ORDER BY at DESC, id DESC LIMIT ${len(values)}
+            """,
+            *values,
+        )
+        return [_event(row) for row in rows]
+
+    async def purge(self, *, before: int, limit: int) -> int:
+        """Forget up to `limit` events older than an instant; returns how many."""
+        return await self._tx.execute(
+            "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at < $1 LIMIT $2)", before, limit
+        )
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        kind=EventKind(row["kind"]),
+        at=row["at"],
+        actor=row["actor"],
+        account_id=row["account_id"],
+        session_id=row["session_id"],
+        address=row["address"],
+        user_agent=row["user_agent"],
+        detail=row["detail"],
+    )

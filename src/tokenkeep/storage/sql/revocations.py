@@ -69,6 +69,14 @@ class SqlRevocations:
             "UPDATE revocation_head SET longest_access_life = $1 WHERE longest_access_life < $1", life
         )
 
+    async def purge(self, *, before: int, limit: int) -> int:
+        """Forget up to `limit` revocations that expired before an instant; returns how many."""
+        return await self._tx.execute(
+            "DELETE FROM revocations WHERE number IN (SELECT number FROM revocations WHERE expires_at < $1 LIMIT $2)",
+            before,
+            limit,
+        )
+
 
 def _numbered(row: Row) -> NumberedRevocation:
     revocation = Revocation(

@@ -149,6 +149,12 @@ class SqlSessions:
         )
         return int(row["live"]) if row else 0
 
+    async def purge(self, *, before: int, limit: int) -> int:
+        """Forget up to `limit` sessions whose absolute life ended before an instant; returns how many."""
+        return await self._tx.execute(
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2)", before, limit
+        )
+
 
 def _session(row: Row) -> Session:
     return Session(

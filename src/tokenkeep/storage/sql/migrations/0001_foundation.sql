@@ -74,6 +74,7 @@ CREATE TABLE revocation_head (
 INSERT INTO revocation_head (epoch, number, longest_access_life) VALUES ('', 0, 0);
 
 CREATE TABLE audit_events (
+    id TEXT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
     kind TEXT NOT NULL,
     actor TEXT NOT NULL,
@@ -84,4 +85,4 @@ CREATE TABLE audit_events (
     detail TEXT NOT NULL
 );
 
-CREATE INDEX audit_events_by_time ON audit_events (at);
+CREATE INDEX audit_events_by_time ON audit_events (at, id);

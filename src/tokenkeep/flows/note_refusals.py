@@ -1,0 +1,67 @@
+"""Note refusals that changed nothing, such as failed logins: queued, and written in batches shortly after."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.sessions import Client
+from tokenkeep.flows.ports import Clock, Storage, Transaction
+
+CAPACITY: Final = 10_000
+"""Events that may wait; more are counted and forgotten."""
+BATCH: Final = 500
+"""Events written in one transaction."""
+
+
+class NoteRefusals:
+    """A bounded queue of audit events that accompany no change."""
+
+    def __init__(self, storage: Storage, clock: Clock, secret_ring: SecretRing) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._secrets = secret_ring
+        self._waiting: deque[Event] = deque()
+        self.dropped = 0
+        """How many events did not fit into the queue since the start."""
+
+    def note(
+        self,
+        kind: EventKind,
+        client: Client,
+        *,
+        account_id: AccountId | None = None,
+        session_id: str | None = None,
+        detail: str = "",
+    ) -> None:
+        """Remember a refusal; nobody waits for it to be written."""
+        if len(self._waiting) >= CAPACITY:
+            self.dropped += 1
+            return
+        actor = account_id or "anyone"
+        event = Event(kind, self._clock.now(), actor, account_id, session_id, client.address, client.user_agent, detail)
+        self._waiting.append(event)
+
+    def pseudonym(self, name_key: str) -> str:
+        """Return what stands for a name that nobody has: mistyped names are often passwords."""
+        return self._secrets.pseudonym(name_key)
+
+    async def flush(self) -> None:
+        """Write what is waiting.
+
+        Raises:
+            StorageUnavailable: the database did not answer; what was not written waits on.
+        """
+        while self._waiting:
+            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+            await self._storage.transact(_record_all, batch)
+            for _ in batch:
+                self._waiting.popleft()
+
+
+async def _record_all(tx: Transaction, events: list[Event]) -> None:
+    for event in events:
+        await tx.audit.record(event)
