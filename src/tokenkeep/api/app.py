@@ -45,11 +45,13 @@ def build(
                 expose_headers=["WWW-Authenticate", "Retry-After"],
             )
         )
-    return Starlette(
+    app = Starlette(
         routes=routes_of(endpoints, services),
         middleware=middleware,
         exception_handlers={HTTPException: _respond_to_error, Exception: _respond_to_error},
     )
+    app.router.redirect_slashes = False  # a path that is not in the table is not found, never sent elsewhere
+    return app
 
 
 async def _respond_to_error(_request: Request, error: Exception) -> Response:

@@ -22,6 +22,11 @@ async def jwks(call: Call[Any]) -> Answer:
         "ETag": tag,
         "Access-Control-Allow-Origin": "*",
     }
-    if call.if_none_match is not None and tag in {each.strip() for each in call.if_none_match.split(",")}:
+    if call.if_none_match is not None and _names(call.if_none_match, tag):
         return Answer(b"", headers, not_modified=True)
     return Answer(document, headers)
+
+
+def _names(if_none_match: str, tag: str) -> bool:
+    """Tell whether the client has the document already, by the weak comparison of RFC 9110 §13.1.2."""
+    return any(each.strip().removeprefix("W/") in {tag, "*"} for each in if_none_match.split(","))

@@ -25,8 +25,13 @@ LONGEST_USER_AGENT: Final = 256
 """Characters of a user agent that are kept."""
 
 _JSON: Final = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
-_AT_FIELD: Final = re.compile(r" - at `\$\.(\w{1,64})")
-_NAMED_FIELD: Final = re.compile(r"field `(\w{1,64})`")
+# How msgspec words its complaints; what they repeat of the request is never passed on.
+_AT_FIELD: Final = re.compile(r" - at `\$\.(\w{1,64})`\Z")
+_NAMED_FIELD: Final = re.compile(r"`(\w{1,64})`")
+_FIELD_COMPLAINTS: Final = (
+    ("Object contains unknown field ", "Unknown field"),
+    ("Object missing required field ", "Required field missing"),
+)
 
 
 async def read_body(request: Request, schema: type[B], *, required: bool) -> B | None:
@@ -78,11 +83,9 @@ async def _receive(request: Request) -> bytes:
 
 def _invalid(complaint: str) -> RequestRefused:
     """Return the refusal of a body that does not fit its schema; names come from the schema, or look like one."""
-    unknown = "unknown field" in complaint
-    match = (_NAMED_FIELD if "field `" in complaint else _AT_FIELD).search(complaint)
-    field = match[1] if match else None
-    if unknown:
-        return RequestRefused("invalid_field", "Unknown field", field=field)
-    if "missing required field" in complaint:
-        return RequestRefused("invalid_field", "Required field missing", field=field)
-    return RequestRefused("invalid_field", "The field has the wrong type or value", field=field)
+    for opening, sentence in _FIELD_COMPLAINTS:
+        if complaint.startswith(opening):
+            named = _NAMED_FIELD.match(complaint, len(opening))
+            return RequestRefused("invalid_field", sentence, field=named[1] if named else None)
+    where = _AT_FIELD.search(complaint)
+    return RequestRefused("invalid_field", "The field has the wrong type or value", field=where[1] if where else None)

@@ -112,7 +112,9 @@ async def change_password(call: Call[PasswordRequest]) -> Answer:
     if call.body is None:
         raise RequestRefused("malformed_request")
     passwords = Passwords(call.body.current_password, call.body.new_password)
-    pair, delivery = await call.services.change_password.change(call.bearer(), passwords, call.client)
+    # A page never gets a refresh token that its scripts can read, however its session began.
+    wanted = Delivery.COOKIE if call.from_browser else None
+    pair, delivery = await call.services.change_password.change(call.bearer(), passwords, call.client, delivery=wanted)
     return _hand_over(call, pair, delivery)
 
 

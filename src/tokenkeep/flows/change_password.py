@@ -53,8 +53,13 @@ class ChangePassword:
         self._opener = opener
         self._policy = policy
 
-    async def change(self, token: AccessToken, passwords: Passwords, client: Client) -> tuple[TokenPair, Delivery]:
-        """Replace the password and return the first pair of a new session, delivered as the old one was.
+    async def change(
+        self, token: AccessToken, passwords: Passwords, client: Client, *, delivery: Delivery | None = None
+    ) -> tuple[TokenPair, Delivery]:
+        """Replace the password and return the first pair of a new session, and how it is to be delivered.
+
+        Args:
+            delivery: how the new session's refresh tokens travel; as the old one's did when None.
 
         Raises:
             InvalidCredentials: the current password is wrong, or the account changed meanwhile.
@@ -63,20 +68,21 @@ class ChangePassword:
             StorageUnavailable: the database did not answer; nothing changed.
         """
         current = normalise_password(passwords.current, field="currentPassword")
-        account, delivery = await self._storage.read(_find_bearer, token)
+        account, before = await self._storage.read(_find_bearer, token)
+        chosen = delivery or before
         stored = account.password_hash if account is not None and not account.disabled else None
         if not await self._hasher.verify(stored, current) or account is None or stored is None:
             raise InvalidCredentials
         name = AccountName(account.name, account.name_key)
         new = check_new_password(passwords.new, name, self._policy, field="newPassword")
-        replacement = _Replacement(account, await self._hasher.hash(new), SessionDraft.draw(client, delivery))
+        replacement = _Replacement(account, await self._hasher.hash(new), SessionDraft.draw(client, chosen))
         replaced = await self._storage.transact(self._replace, replacement)
         if replaced is None:
             raise InvalidCredentials("the account changed while its password was being checked")
         changed, session, revocation = replaced
         self._revoker.apply(revocation)
         audience = self._issuer.policy.audience(None)
-        return self._issuer.issue(session, changed, audience, session.created_at), delivery
+        return self._issuer.issue(session, changed, audience, session.created_at), chosen
 
     async def _replace(self, tx: Transaction, replacement: _Replacement) -> tuple[Account, Session, Revocation] | None:
         before = replacement.account
