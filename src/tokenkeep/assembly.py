@@ -23,6 +23,7 @@ from tokenkeep.api.routes import ROUTES
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
+from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.administer_accounts import AdministerAccounts
@@ -32,6 +33,7 @@ from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
@@ -47,8 +49,10 @@ from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.settings.kinds import Rate
 from tokenkeep.settings.safety import is_loopback
 from tokenkeep.storage.data_directory import DataDirectory
+from tokenkeep.storage.memory import MemoryLimiter
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
@@ -119,6 +123,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     sessions = _session_policy(settings)
     passwords = PasswordPolicy(settings.password_min_length)
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
+    limits = LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings))
     opener = OpenSession(outside.secret_ring, sessions)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     return ObjectGraph(
@@ -140,12 +145,18 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             max_staleness=settings.revocation_max_staleness.total_seconds(),
         ),
         services=Services(
-            login=Login(storage, hasher, tokens, revoker, opener, refusals=refusals),
+            login=Login(storage, hasher, tokens, revoker, opener, refusals=refusals, limits=limits),
             refresh=Refresh(
-                storage, tokens, revoker, secret_ring=outside.secret_ring, policy=sessions, refusals=refusals
+                storage,
+                tokens,
+                revoker,
+                secret_ring=outside.secret_ring,
+                policy=sessions,
+                refusals=refusals,
+                limits=limits,
             ),
             logout=Logout(storage, revoker, outside.secret_ring),
-            change_password=ChangePassword(storage, hasher, tokens, revoker, opener, policy=passwords),
+            change_password=ChangePassword(storage, hasher, tokens, revoker, opener, policy=passwords, limits=limits),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
             overview=ViewOverview(storage),
@@ -209,6 +220,19 @@ def _token_policy(settings: Settings) -> TokenPolicy:
         audiences=(settings.issuer, *settings.audiences),
         access_life=settings.access_ttl // timedelta(seconds=1),
     )
+
+
+def _limit_policy(settings: Settings) -> LimitPolicy:
+    return LimitPolicy(
+        login_address=_quota("login-address", settings.login_limit_address),
+        login_everyone=_quota("login-everyone", settings.login_limit_everyone),
+        refresh_address=_quota("refresh-address", settings.refresh_limit_address),
+        enabled=settings.rate_limits,
+    )
+
+
+def _quota(name: str, rate: Rate) -> Quota:
+    return Quota(name, rate.count, rate.window // timedelta(seconds=1))
 
 
 def _session_policy(settings: Settings) -> SessionPolicy:

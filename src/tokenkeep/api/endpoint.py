@@ -98,6 +98,7 @@ class Endpoint:
     """One row of the route table.
 
     Attributes:
+        answer: the schema of a success; None for plain text.
         cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
         refusals: the codes that this route answers besides those that any route may.
     """
@@ -106,7 +107,7 @@ class Endpoint:
     path: str
     guard: Guard
     handler: Handler
-    answer: type[ResponseBody]
+    answer: type[ResponseBody] | None
     summary: str
     body: type[RequestBody] | None = None
     body_required: bool = False

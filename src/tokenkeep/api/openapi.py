@@ -40,7 +40,7 @@ def describe(endpoints: Sequence[Endpoint], *, issuer: str, cookie: str, version
         cookie: the name of the refresh cookie.
         version: the version of this software.
     """
-    answers: set[type] = {Problem, *(each.answer for each in endpoints)}
+    answers: set[type] = {Problem, *(each.answer for each in endpoints if each.answer)}
     bodies: set[type] = {each.body for each in endpoints if each.body}
     ordered = sorted(answers | bodies, key=lambda schema: schema.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
@@ -76,7 +76,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
-        "responses": {"200": _content("Success.", endpoint.answer.__name__), **_refusals(endpoint)},
+        "responses": {"200": _success(endpoint), **_refusals(endpoint)},
     }
     names = _PATH_PARAMETER.findall(endpoint.path)
     if names:
@@ -93,6 +93,12 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     elif endpoint.cookie:
         operation["security"] = [{"refreshCookie": []}, {}]
     return operation
+
+
+def _success(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.answer is None:
+        return {"description": "Success.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return _content("Success.", endpoint.answer.__name__)
 
 
 def _refusals(endpoint: Endpoint) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tokenkeep.api.schemas import Problem
-from tokenkeep.domain.errors import InvalidField, Refusal, Unavailable
+from tokenkeep.domain.errors import InvalidField, Refusal, Throttled, Unavailable
 from tokenkeep.verifier.challenge import Refused
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -61,6 +61,7 @@ _KINDS: Final = MappingProxyType(
         "unsupported_media_type": _Kind(415, "The request body must be application/json"),
         "misdirected_request": _Kind(421, "This host is not served here; see the setting allowed_hosts"),
         "invalid_field": _Kind(422, "Invalid field"),
+        "too_many_requests": _Kind(429, "Too many attempts, try again later"),
         "headers_too_large": _Kind(431, "The request headers are too large"),
         "internal_error": _Kind(500, "Internal error"),
         "unavailable": _Kind(503, "Temporarily unavailable"),
@@ -112,6 +113,8 @@ def problem_of(error: Exception) -> Response:
             return problem(error.code, sentence=error.sentence, reason=error.reason, headers=error.headers())
         case InvalidField():
             return problem(error.code, sentence=error.sentence, field=error.field)
+        case Throttled():
+            return problem(error.code, headers=_limit_headers(error))
         case Unavailable():
             return problem(error.code, headers={"Retry-After": str(error.retry_after)})
         case Refusal():
@@ -126,3 +129,12 @@ def problem_of(error: Exception) -> Response:
             return problem("malformed_request")
         case _:
             return problem("internal_error")
+
+
+def _limit_headers(error: Throttled) -> dict[str, str]:
+    """Return when to come back, and the quota that is spent (draft-ietf-httpapi-ratelimit-headers)."""
+    headers = {"Retry-After": str(error.retry_after)}
+    if error.quota is not None:
+        headers["RateLimit-Policy"] = f'"{error.quota.name}";q={error.quota.count};w={error.quota.window}'
+        headers["RateLimit"] = f'"{error.quota.name}";r=0;t={error.retry_after}'
+    return headers

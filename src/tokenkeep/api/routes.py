@@ -8,7 +8,6 @@ from tokenkeep.api import keys, operations, sessions
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.schemas import (
     Done,
-    Exposition,
     Health,
     JwkSet,
     LoginRequest,
@@ -34,7 +33,7 @@ ROUTES: Final = (
         body=LoginRequest,
         cookie=True,
         body_required=True,
-        refusals=("invalid_credentials", "busy"),
+        refusals=("invalid_credentials", "busy", "too_many_requests"),
     ),
     Endpoint(
         "POST",
@@ -45,7 +44,7 @@ ROUTES: Final = (
         "Exchange the refresh token for the next pair.",
         body=RefreshRequest,
         cookie=True,
-        refusals=("no_valid_refresh_token", "invalid_refresh_token"),
+        refusals=("no_valid_refresh_token", "invalid_refresh_token", "too_many_requests"),
     ),
     Endpoint(
         "POST",
@@ -96,7 +95,7 @@ ROUTES: Final = (
         body=PasswordRequest,
         body_required=True,
         cookie=True,
-        refusals=(*_TOKEN_REFUSALS, "invalid_credentials", "busy"),
+        refusals=(*_TOKEN_REFUSALS, "invalid_credentials", "busy", "too_many_requests"),
     ),
     Endpoint(
         "GET",
@@ -125,7 +124,7 @@ ROUTES: Final = (
         "/metrics",
         Guard.OPERATIONS,
         operations.metrics,
-        Exposition,
+        None,
         "Show metrics, to this machine or with the operations token.",
         refusals=("not_found",),
     ),

@@ -110,10 +110,6 @@ class Health(ResponseBody):
     status: Literal["ok"]
 
 
-class Exposition(ResponseBody):
-    """The answer of `/metrics`: text, not JSON."""
-
-
 class JwkSet(ResponseBody):
     """A JWK Set (RFC 7517 §5)."""
 

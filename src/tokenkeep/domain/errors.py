@@ -8,6 +8,7 @@
     ├── NameTaken
     ├── NotFound
     ├── Forbidden
+    ├── Throttled               too many attempts; carries the delay and the quota
     └── Unavailable             nothing is wrong with the request, but it cannot be decided now; carries a delay
         ├── StorageUnavailable
         └── HashingBusy
@@ -18,6 +19,8 @@
 from __future__ import annotations
 
 from typing import ClassVar
+
+from tokenkeep.domain.limits import Quota
 
 
 class Refusal(Exception):
@@ -82,6 +85,18 @@ class Forbidden(Refusal):
 
     code = "forbidden"
     sentence = "Forbidden"
+
+
+class Throttled(Refusal):
+    """Too many attempts; another one may be made after `retry_after` seconds. Nothing was looked at."""
+
+    code = "too_many_requests"
+    sentence = "Too many attempts, try again later"
+
+    def __init__(self, retry_after: int, quota: Quota | None = None) -> None:
+        super().__init__(quota.name if quota else "name")
+        self.retry_after = retry_after
+        self.quota = quota
 
 
 class Unavailable(Refusal):

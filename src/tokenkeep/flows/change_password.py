@@ -13,6 +13,7 @@ from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, Session
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
+from tokenkeep.flows.limit_attempts import LimitAttempts
 from tokenkeep.flows.open_session import OpenSession, SessionDraft
 from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -45,6 +46,7 @@ class ChangePassword:
         opener: OpenSession,
         *,
         policy: PasswordPolicy,
+        limits: LimitAttempts,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
@@ -52,6 +54,7 @@ class ChangePassword:
         self._revoker = revoker
         self._opener = opener
         self._policy = policy
+        self._limits = limits
 
     async def change(
         self, token: AccessToken, passwords: Passwords, client: Client, *, delivery: Delivery | None = None
@@ -64,15 +67,20 @@ class ChangePassword:
         Raises:
             InvalidCredentials: the current password is wrong, or the account changed meanwhile.
             InvalidField: the new password breaks a rule.
+            Throttled: too many attempts by this bearer, from this address, or in all.
             HashingBusy: too many passwords are waiting to be checked.
             StorageUnavailable: the database did not answer; nothing changed.
         """
+        await self._limits.admit_login(client)
         current = normalise_password(passwords.current, field="currentPassword")
         account, before = await self._storage.read(_find_bearer, token)
         chosen = delivery or before
+        # The bearer is known here, so that guesses count against the account and not against its name.
+        bucket = await self._limits.admit_name(f"bearer {token.subject}", client, ())
         stored = account.password_hash if account is not None and not account.disabled else None
         if not await self._hasher.verify(stored, current) or account is None or stored is None:
             raise InvalidCredentials
+        await self._limits.forgive(bucket)
         name = AccountName(account.name, account.name_key)
         new = check_new_password(passwords.new, name, self._policy, field="newPassword")
         replacement = _Replacement(account, await self._hasher.hash(new), SessionDraft.draw(client, chosen))

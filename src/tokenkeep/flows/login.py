@@ -8,9 +8,12 @@ from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidCredentials
+from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.limits import FAMILIAR_FOR
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
+from tokenkeep.flows.limit_attempts import LimitAttempts
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession, SessionDraft
 from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
@@ -48,6 +51,7 @@ class Login:
         opener: OpenSession,
         *,
         refusals: NoteRefusals,
+        limits: LimitAttempts,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
@@ -55,6 +59,7 @@ class Login:
         self._revoker = revoker
         self._opener = opener
         self._refusals = refusals
+        self._limits = limits
 
     async def login(
         self,
@@ -75,18 +80,22 @@ class Login:
         Raises:
             InvalidCredentials: unknown name, wrong password, or disabled account.
             InvalidField: the name, password or audience is of no acceptable form.
+            Throttled: too many attempts on this name, from this address, or in all.
             HashingBusy: too many logins are waiting.
             StorageUnavailable: the database did not answer.
         """
+        await self._limits.admit_login(client)
         served = self._issuer.policy.audience(audience)
         name = parse_name(credentials.name)
         password = normalise_password(credentials.password)
-        account = await self._storage.read(_find_by_name, name.key)
+        account, familiar = await self._storage.read(_find_by_name, name.key)
+        bucket = await self._limits.admit_name(name.key, client, familiar)
         usable = account is not None and not account.disabled
         stored = account.password_hash if account is not None and usable else None
         if not await self._hasher.verify(stored, password) or account is None or stored is None:
             self._note(account, name.key, client)
             raise InvalidCredentials
+        await self._limits.forgive(bucket)
         opening = _Opening(
             account=account,
             password_hash=await self._hasher.hash(password) if self._hasher.outdated(stored) else stored,
@@ -125,5 +134,8 @@ class Login:
         return await self._revoker.append(tx, revocation)
 
 
-async def _find_by_name(tx: Transaction, name_key: str) -> Account | None:
-    return await tx.accounts.find_by_name(name_key)
+async def _find_by_name(tx: Transaction, name_key: str) -> tuple[Account | None, list[str]]:
+    """Return the account, and the addresses from which it was used lately; as much is asked about nobody."""
+    account = await tx.accounts.find_by_name(name_key)
+    known_as = account.id if account else AccountId("")
+    return account, await tx.sessions.addresses_of(known_as, since=tx.now - FAMILIAR_FOR)

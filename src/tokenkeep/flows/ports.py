@@ -13,6 +13,7 @@ from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import Event, EventFilter
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
+from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason, Session
 from tokenkeep.domain.signing_keys import SigningKey
@@ -29,6 +30,19 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds on a clock that never steps."""
+
+
+class RateLimiter(Protocol):
+    """Counts attempts, atomically."""
+
+    async def spend(self, quota: Quota, key: str) -> int:
+        """Count an attempt against a key's quota; 0 if there was room, else seconds until there is."""
+
+    async def begin(self, name: str) -> int:
+        """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
+
+    async def forgive(self, name: str) -> None:
+        """Forget the attempts under a name, since one succeeded."""
 
 
 class PasswordHasher(Protocol):

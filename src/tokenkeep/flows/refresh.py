@@ -24,6 +24,7 @@ from tokenkeep.domain.sessions import (
     judge_refresh,
 )
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
+from tokenkeep.flows.limit_attempts import LimitAttempts
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -60,6 +61,7 @@ class Refresh:
         secret_ring: SecretRing,
         policy: SessionPolicy,
         refusals: NoteRefusals,
+        limits: LimitAttempts,
     ) -> None:
         self._storage = storage
         self._issuer = issuer
@@ -67,6 +69,7 @@ class Refresh:
         self._secrets = secret_ring
         self._policy = policy
         self._refusals = refusals
+        self._limits = limits
 
     async def refresh(
         self, presented: str, client: Client, *, delivery: Delivery, audience: str | None = None
@@ -83,8 +86,10 @@ class Refresh:
             InvalidRefreshToken: malformed, forged, sent the wrong way, or overtaken by a newer one.
             NoValidRefreshToken: its session is over, or is over from now on because the token was used before.
             InvalidField: the audience is not served here.
+            Throttled: too many refreshes from this address.
             StorageUnavailable: the database did not answer; nothing changed.
         """
+        await self._limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
         token = RefreshToken.parse(presented)
         arrival = Presented(token.generation, delivery, client.fingerprint())

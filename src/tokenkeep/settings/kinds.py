@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -56,6 +57,26 @@ def format_duration(value: timedelta) -> str:
     return f"{milliseconds}ms"
 
 
+_RATE: Final = re.compile(r"(\d{1,9})/(\d{1,9}(?:ms|s|m|h|d))")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so long."""
+
+    count: int
+    window: timedelta
+
+
+def parse_rate(raw: object) -> Rate:
+    """Return the rate that a text such as `60/1m` names."""
+    match = _RATE.fullmatch(raw) if isinstance(raw, str) else None
+    window = parse_duration(match[2]) if match else timedelta()
+    if match is None or int(match[1]) < 1 or window < timedelta(seconds=1):
+        raise ValueError("expected a rate such as 60/1m: at least one, in at least a second")
+    return Rate(int(match[1]), window)
+
+
 def _parse_text(raw: object) -> str:
     if not isinstance(raw, str):
         raise ValueError("expected text")
@@ -90,6 +111,7 @@ class Kind(Enum):
     INTEGER = ("number", _parse_integer)
     BOOLEAN = ("on|off", _parse_boolean)
     DURATION = ("duration", parse_duration)
+    RATE = ("rate", parse_rate)
     LIST = ("list", _parse_list)
     PATH = ("path", lambda raw: Path(_parse_text(raw)))
     SECRET = ("secret", lambda raw: Secret(_parse_text(raw)))

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.jose.algorithms import ALGORITHMS
-from tokenkeep.settings.kinds import Kind, Secret, format_duration
+from tokenkeep.settings.kinds import Kind, Rate, Secret, format_duration
 
 
 class SettingsError(Exception):
@@ -48,6 +48,8 @@ class Option:
             return "********" if value else "(not set)"
         if self.kind is Kind.DURATION:
             return format_duration(value)
+        if self.kind is Kind.RATE:
+            return f"{value.count}/{format_duration(value.window)}"
         if self.kind is Kind.BOOLEAN:
             return "on" if value else "off"
         if self.kind is Kind.LIST:
@@ -158,6 +160,16 @@ class Settings:
         (), Kind.LIST, "Origins on the issuer's site, besides its own, whose pages may log in and refresh."
     )
     password_min_length: int = _option(15, Kind.INTEGER, "Characters of the shortest new password.", _number(8, 64))
+    rate_limits: bool = _option(
+        True, Kind.BOOLEAN, "Limit attempts; may be off only where issuer and host are loopback addresses."
+    )
+    login_limit_address: Rate = _option(
+        Rate(60, _MINUTE), Kind.RATE, "Logins that one address (IPv6: one /64) may try."
+    )
+    login_limit_everyone: Rate = _option(Rate(1200, _MINUTE), Kind.RATE, "Logins that all together may try.")
+    refresh_limit_address: Rate = _option(
+        Rate(600, _MINUTE), Kind.RATE, "Refreshes that one address (IPv6: one /64) may try."
+    )
     hash_concurrency: int = _option(
         2, Kind.INTEGER, "Passwords hashed at the same time; each takes 19 MiB.", _number(1, 64)
     )

@@ -201,6 +201,21 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
         yield Finding("trusted-proxies", True, "no X-Forwarded-For is believed")
 
 
+def _rate_limits(settings: Settings) -> Iterator[Finding]:
+    local = is_loopback(urlsplit(settings.issuer).hostname or "") and is_loopback(settings.host)
+    if settings.rate_limits:
+        yield Finding("rate-limits", True, "attempts are limited")
+    elif local:
+        yield Finding("rate-limits", True, "attempts are not limited, but only this machine can make any")
+    else:
+        yield Finding(
+            "rate-limits",
+            False,
+            "rate_limits is off, so that passwords could be guessed at will",
+            "turn rate_limits on",
+        )
+
+
 def _ops_token(settings: Settings) -> Iterator[Finding]:
     if settings.ops_token is not None and len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
         yield Finding(
@@ -234,5 +249,6 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _shared_algorithm,
     _origins,
     _proxies,
+    _rate_limits,
     _ops_token,
 )
