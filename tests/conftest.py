@@ -30,7 +30,7 @@ def clock() -> SettableClock:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of a server on SQLite in a directory of its own."""
-    return Settings(issuer="http://127.0.0.1:8000", data_dir=tmp_path / "data", hash_concurrency=1)
+    return Settings(issuer="http://127.0.0.1:8000", data_dir=tmp_path / "data", hash_concurrency=1, rate_limits=False)
 
 
 @pytest.fixture

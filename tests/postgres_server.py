@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -103,9 +104,10 @@ class PostgresSchema:
 
     async def wait_until_left(self) -> None:
         """Return when no connection of Tokenkeep is left; the server notices shortly after the client has closed."""
-        async with asyncio.timeout(LONGEST_WAIT):
-            while await self.run(_BACKENDS):
-                await asyncio.sleep(0.005)
+        deadline = time.monotonic() + LONGEST_WAIT
+        while left := await self.run(_BACKENDS):
+            assert time.monotonic() < deadline, f"connections are left: {left}"
+            await asyncio.sleep(0.005)
 
     async def drop(self) -> None:
         """Remove the schema with all it holds."""

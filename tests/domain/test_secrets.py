@@ -32,6 +32,7 @@ def test_labels_are_distinct_and_fixed():
         "REFRESH": b"tokenkeep/v1/refresh-token",
         "SEALING": b"tokenkeep/v1/seal-signing-key",
         "VERSION": b"tokenkeep/v1/secret-version",
+        "PSEUDONYM": b"tokenkeep/v1/pseudonym",
     }
 
 
@@ -107,3 +108,12 @@ def test_short_secret_is_not_quoted():
     with pytest.raises(ValueError) as refusal:
         SecretRing(b"hunter2")
     assert "hunter2" not in str(refusal.value)
+
+
+def test_pseudonym_stands_for_a_text_and_does_not_tell_it():
+    """The same text has the same pseudonym, which depends on the secret and shows nothing of the text."""
+    ring = SecretRing(CURRENT)
+    assert ring.pseudonym("hunter2") == SecretRing(CURRENT).pseudonym("hunter2")
+    assert ring.pseudonym("hunter2") != ring.pseudonym("hunter3")
+    assert ring.pseudonym("hunter2") != SecretRing(PREVIOUS).pseudonym("hunter2")
+    assert len(ring.pseudonym("x" * 1_000)) == len(ring.pseudonym("")) == 12

@@ -7,7 +7,8 @@ import pytest
 
 from tests.jose.samples import AUDIENCE, ISSUER, NOW, claims, header_of, private_key, token, verify
 from tokenkeep.jose import errors
-from tokenkeep.jose.claims import MAX_INSTANT, ClaimsPolicy, check_claims
+from tokenkeep.jose.arguments import MAX_INSTANT
+from tokenkeep.jose.claims import ClaimsPolicy, check_claims
 
 INSTANTS = ["exp", "nbf", "iat"]
 NO_INSTANT = [None, True, False, "1700000000", "", [1], {}, -1, -0.5, MAX_INSTANT + 1, 1e300, 10**50, -(10**50)]
@@ -141,12 +142,14 @@ def test_an_age_needs_iat(limit):
         ISSUER[1:],
         ISSUER.upper(),
         " " + ISSUER,
-        ISSUER + "\0",
+        ISSUER + "\x00",
         "https",
         [ISSUER],
         {ISSUER: 1},
-    ]
-    + [1, True, False],
+        1,
+        True,
+        False,
+    ],
     ids=ascii,
 )
 def test_the_issuer_is_compared_whole(issuer):
@@ -247,7 +250,7 @@ def test_by_default_a_token_is_a_jwt(typ):
 )
 def test_by_default_another_type_is_refused(typ):
     """Without a required type, a token made for something else is refused."""
-    with pytest.raises(errors.TokenTypeNotAccepted, match="^token type not accepted$"):
+    with pytest.raises(errors.TokenTypeNotAccepted, match=r"^token type not accepted$"):
         verify(token(header=header_of(private_key("HS256"), typ=typ)))
 
 
@@ -266,15 +269,18 @@ def test_types_are_compared_as_media_types(wanted, typ):
         "JWT",
         "at+jwt ",
         " at+jwt",
-        "at+jwt\0",
+        "at+jwt\x00",
         "t+jwt",
         "xat+jwt",
         "dpop+jwt",
         "logout+jwt",
         "text/at+jwt",
         "at+jwt;v=1",
-    ]
-    + ["at/jwt", "application/x/at+jwt", "application//at+jwt", "ａt+jwt"],
+        "at/jwt",
+        "application/x/at+jwt",
+        "application//at+jwt",
+        "ａt+jwt",
+    ],
     ids=ascii,
 )
 def test_a_required_type_is_required(typ):

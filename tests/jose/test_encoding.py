@@ -1,6 +1,7 @@
 """Strict base64url and strict JSON."""
 
 import base64
+import contextlib
 import json
 import time
 from types import MappingProxyType
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 from tokenkeep.jose.encoding import (
     MAX_DEPTH,
     decode_base64url,
+    decode_frozen,
     decode_object,
     encode_array,
     encode_base64url,
     encode_object,
-    freeze_object,
 )
 from tokenkeep.jose.errors import InvalidArgument, MalformedBase64, MalformedJson, WrongType
 
@@ -47,8 +48,30 @@ def test_base64url_has_one_spelling(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["A", "AAAAA", "AA=", "AA==", "AAA=", "=", "====", "AB", "AAB", "A+AA", "A/AA", "AA AA", "AAAA\n", " AAAA", "AA.A"]
-    + ["A\0AA", "\0AAA", "AAA\0", "AAAé", "AA\u2028A", "ＡＡＡＡ", "A-A\x80"],
+    [
+        "A",
+        "AAAAA",
+        "AA=",
+        "AA==",
+        "AAA=",
+        "=",
+        "====",
+        "AB",
+        "AAB",
+        "A+AA",
+        "A/AA",
+        "AA AA",
+        "AAAA\n",
+        " AAAA",
+        "AA.A",
+        "A\x00AA",
+        "\x00AAA",
+        "AAA\x00",
+        "AAAé",
+        "AA\u2028A",
+        "ＡＡＡＡ",
+        "A-A\x80",
+    ],
 )
 def test_base64url_refuses_other_spellings(text):
     """Padding, white space, the other alphabet, unused bits and foreign characters are refused."""
@@ -152,8 +175,6 @@ FRAGMENTS = st.sampled_from(
         "1e999",
         "NaN",
         "null",
-    ]
-    + [
         "true",
         "{",
         "}",
@@ -202,7 +223,7 @@ def test_duplicates_are_always_seen(members):
     inner = ",".join(
         json.dumps(name, ensure_ascii=index % 2 == 0) + ":" + value for index, (name, value) in enumerate(members)
     )
-    for data in ("{%s}" % inner, '{"nested":[{%s}]}' % inner):
+    for data in ("{" + inner + "}", '{"nested":[{' + inner + "}]}"):
         if len(set(names)) == len(names):
             decode_object(data.encode())
         else:
@@ -275,10 +296,8 @@ def test_malformed_objects_are_refused(data):
 @pytest.mark.parametrize("sign", [b"", b"-"])
 def test_huge_integers_raise_nothing_else(length, sign):
     """An integer of thousands of digits is read or refused; no ValueError of the interpreter leaks."""
-    try:
+    with contextlib.suppress(MalformedJson):
         decode_object(b'{"a":' + sign + b"9" * length + b"}")
-    except MalformedJson:
-        pass
 
 
 def test_nesting_is_bounded_exactly():
@@ -310,10 +329,8 @@ def test_hostile_repetition_is_refused_in_linear_time(unit):
     body = unit * (1_000_000 // len(unit))
     started = time.perf_counter()
     for data in (body, b'{"a":' + body, b'{"a":"' + body + b'"}', b'{"a" :"' + body):
-        try:
+        with contextlib.suppress(MalformedJson):
             decode_object(data)
-        except MalformedJson:
-            pass
     assert time.perf_counter() - started < 5
 
 
@@ -398,7 +415,11 @@ def test_only_mappings_are_written_as_objects(value):
 
 def test_arrays_are_written_compactly():
     """A list of texts and integers is written as one JSON array."""
-    assert encode_array(["a", 1, "é"]) == '["a",1,"é"]'.encode()
+    assert encode_array(["a", 1, "é"]) == encode_array(("a", 1, "é")) == '["a",1,"é"]'.encode()
+    with pytest.raises(InvalidArgument):
+        encode_array(["\ud800"])
+    with pytest.raises(WrongType):
+        encode_array([b"a"])
 
 
 # -------------------------------------------------------------------------------------------------------- freezing
@@ -416,7 +437,14 @@ def test_frozen_objects_equal_and_cannot_be_changed(value):
         assert not isinstance(item, dict | list)
         return item
 
-    frozen = freeze_object(decode_object(encode_object(value)))
-    assert thawed(frozen) == value
-    with pytest.raises(TypeError):
-        frozen["a"] = 1
+    frozen = decode_frozen(encode_object(value))
+    assert {name: thawed(item) for name, item in frozen.items()} == value
+    with pytest.raises(MalformedJson):
+        decode_frozen(encode_object(value)[:-1])
+
+
+def test_the_outermost_object_belongs_to_the_caller():
+    """Reading an object twice gives two, and changing one does not change the other."""
+    first, second = decode_frozen(b'{"a":1}'), decode_frozen(b'{"a":1}')
+    first["a"] = 2
+    assert second == {"a": 1}

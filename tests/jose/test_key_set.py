@@ -245,8 +245,11 @@ def test_duplicate_kids_in_a_published_set_are_refused():
         b"{}",
         b'{"keys":1}',
         b"\xef\xbb\xbf{}",
-    ]
-    + [b'{"keys":[],"keys":[]}', b'{"keys":[' + b"[" * 100 + b"]" * 100 + b"]}", b"\xff", b'{"keys":[NaN]}'],
+        b'{"keys":[],"keys":[]}',
+        b'{"keys":[' + b"[" * 100 + b"]" * 100 + b"]}",
+        b"\xff",
+        b'{"keys":[NaN]}',
+    ],
     ids=ascii,
 )
 def test_what_is_no_key_set_is_refused(jwks):

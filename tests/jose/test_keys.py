@@ -223,7 +223,7 @@ def test_kids_are_short_text(kid):
         lambda: Key.from_der(private_key("ES256").to_der(), alg="ES256", kid=kid),
         lambda: Key.generate("ES256", kid=kid),
     ):
-        with pytest.raises(InvalidKey, match="kid|string"):
+        with pytest.raises(InvalidKey, match=r"kid|string"):
             make()
 
 

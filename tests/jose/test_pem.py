@@ -1,6 +1,6 @@
 """PEM and DER in and out."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -34,7 +34,7 @@ def objects_of(alg):
 def certificate_of(private):
     """Return a self-signed certificate, long expired."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    start = datetime(2001, 1, 1)
+    start = datetime(2001, 1, 1, tzinfo=UTC)
     builder = x509.CertificateBuilder(name, name, private.public_key(), 7, start, start + timedelta(days=1))
     return builder.sign(private, None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,7 +99,9 @@ class SqliteEngine:
 
     async def dump(self) -> bytes:
         """Return the file, its write-ahead log and its index."""
-        return b"".join(path.read_bytes() for path in sorted(self.path.parent.glob("tokenkeep.db*")))
+        # Read by another process: to close a file here would drop the locks that open connections hold on it.
+        files = sorted(self.path.parent.glob("tokenkeep.db*"))
+        return subprocess.run(["cat", *files], capture_output=True, check=True).stdout
 
     async def wait_until_blocked(self) -> None:
         """Return at once: a waiting transaction of SQLite cannot be seen, and none can overtake another."""

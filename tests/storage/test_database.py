@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -17,7 +16,7 @@ UNIQUENESS_BROKEN = (sqlite3.IntegrityError, asyncpg.UniqueViolationError)
 
 
 @pytest.fixture
-async def shelf(database: Database) -> AsyncIterator[Database]:
+async def shelf(database: Database) -> Database:
     """A database with one table to put things in."""
     await execute(database, "CREATE TABLE things (id BIGINT NOT NULL PRIMARY KEY, label TEXT, raw BYTEA)")
     return database

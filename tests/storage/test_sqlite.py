@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -26,21 +29,12 @@ def engine(tmp_path: Path, clock: SettableClock) -> SqliteEngine:
 
 
 @pytest.fixture
-async def shelf(engine: SqliteEngine, processes: Processes) -> AsyncIterator[SqliteDatabase]:
+async def shelf(engine: SqliteEngine, processes: Processes) -> SqliteDatabase:
     """A database with one table to put things in."""
     database = await processes.database()
     assert isinstance(database, SqliteDatabase)
     await execute(database, "CREATE TABLE things (id BIGINT NOT NULL PRIMARY KEY, raw BYTEA)")
     return database
-
-
-@pytest.fixture
-def blocked(engine: SqliteEngine, shelf: SqliteDatabase) -> Iterator[None]:
-    """Another process is inside a writing transaction."""
-    connection = sqlite3.connect(engine.path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    yield
-    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -84,28 +78,63 @@ async def test_a_transaction_happens_at_the_instant_of_the_clock(shelf: SqliteDa
         clock.advance(1_234)
 
 
-async def _sleep(tx: SqlTransaction) -> None:
-    await tx.execute("INSERT INTO things (id) VALUES (1)")
-    await asyncio.sleep(0)
+@pytest.mark.parametrize("kind", ["transact", "read"])
+async def test_steps_that_await_something_else_are_a_mistake(shelf: SqliteDatabase, kind: str):
+    """Steps may await the transaction only; whatever else they wait for, they are stopped with an explanation."""
+    future = asyncio.get_running_loop().create_future()
+
+    async def steps(tx: SqlTransaction, other: Awaitable[None]) -> None:
+        await tx.fetch("SELECT 1")
+        await other
+
+    for other in (asyncio.sleep(0), future):
+        with pytest.raises(RuntimeError, match="something else than the transaction"):
+            await getattr(shelf, kind)(steps, other)
+    assert await execute(shelf, "INSERT INTO things (id) VALUES (1)") == 1
 
 
-async def _wait_for_the_future(tx: SqlTransaction) -> None:
-    await tx.execute("INSERT INTO things (id) VALUES (1)")
-    await asyncio.get_running_loop().create_future()
+async def test_nothing_remains_of_steps_that_await_something_else(shelf: SqliteDatabase):
+    """What they had changed before the mistake is undone."""
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("INSERT INTO things (id) VALUES (1)")
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError):
+        await shelf.transact(steps)
+    assert await rows(shelf, "SELECT id FROM things") == []
 
 
-@pytest.mark.parametrize("steps", [_sleep, _wait_for_the_future])
-async def test_steps_that_await_something_else_are_a_mistake(
-    shelf: SqliteDatabase, steps: Callable[[SqlTransaction], Awaitable[None]]
+def run_elsewhere(path: Path, sql: str) -> list[list[object]]:
+    """Run a statement in another process, which opens the database, commits and closes it, as a command does."""
+    script = (
+        "import json, sqlite3, sys; connection = sqlite3.connect(sys.argv[1]); "
+        "found = connection.execute(sys.argv[2]).fetchall(); connection.commit(); connection.close(); "
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path), sql], capture_output=True, check=True)
+    found: list[list[object]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("made", ["just now", "before"])
+async def test_other_processes_come_and_go_while_the_database_is_open(
+    engine: SqliteEngine, shelf: SqliteDatabase, made: str
 ):
-    """Steps may await the transaction only; others raise at once, and nothing of theirs remains."""
-    for run in (shelf.transact, shelf.read):
-        if run == shelf.read:
-            await execute(shelf, "INSERT INTO things (id) VALUES (2)")
-        with pytest.raises((RuntimeError, StorageUnavailable)) as caught:
-            await run(steps)
-        assert isinstance(caught.value, RuntimeError) == (run == shelf.transact)
-    assert await rows(shelf, "SELECT id FROM things") == [{"id": 2}]
+    """A process that closes the database leaves it to those that have it open: each sees what the others commit.
+
+    A process whose locks were lost would have its write-ahead log deleted by the next one that closes the database,
+    and would go on writing to a file that nobody else has.
+    """
+    if made == "before":
+        await shelf.close()
+        await shelf.open()
+    for number in (1, 3, 5):
+        await execute(shelf, "INSERT INTO things (id) VALUES ($1)", number)
+        run_elsewhere(engine.path, f"INSERT INTO things (id) VALUES ({number + 1})")
+        assert await rows(shelf, "SELECT max(id) AS last FROM things") == [{"last": number + 1}]
+        assert run_elsewhere(engine.path, "SELECT count(*) FROM things") == [[number + 1]]
+        assert engine.path.with_name("tokenkeep.db-wal").exists()
 
 
 async def test_a_writer_waits_for_another_process_and_then_gives_up(

@@ -1,0 +1,68 @@
+"""Two servers to attack: one inside the test, one as a child process that all tests with sockets share."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.attacks.http.attacker import NAME, PASSWORD, Attacker
+from tests.attacks.http.wire import Target
+from tests.system.server_process import ServerProcess
+from tokenkeep.observability import set_up_logging
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Settings
+
+Log = Callable[[], list[dict[str, Any]]]
+"""Returns the lines logged so far; each must be one JSON object."""
+
+OpenServer = Callable[..., Any]
+"""Opens another server in the test; settings as keywords."""
+
+
+@pytest.fixture
+async def attacker(server: AuthServer) -> Attacker:
+    """Somebody who talks to the server inside the test, where one account exists."""
+    await server.accounts.create(NAME, PASSWORD, role="admin", actor="operator")
+    return Attacker(server)
+
+
+@pytest.fixture
+async def attack(settings: Settings, clock: Any) -> AsyncIterator[OpenServer]:
+    """Opens servers with other settings and returns who talks to them."""
+    opened: list[AuthServer] = []
+
+    async def open_server(**changed: Any) -> Attacker:
+        server = AuthServer(replace(settings, **{"api_docs": True, "rate_limits": True, **changed}), clock=clock)
+        await server.open()
+        opened.append(server)
+        return Attacker(server)
+
+    yield open_server
+    for server in opened:
+        await server.close()
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """What the server inside the test logs, everything that can be logged included."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    set_up_logging(level="debug", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture(scope="package")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A real server that logs everything, with one account; tests that use it belong to the xdist group `system`."""
+    with ServerProcess(tmp_path_factory.mktemp("attacked"), log_level="debug") as process:
+        process.start()
+        process.add_user(NAME, PASSWORD, role="admin")
+        yield Target(process)

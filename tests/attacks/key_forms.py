@@ -1,0 +1,153 @@
+"""Every form in which a key may come to an attacker, or to a careless configuration file."""
+
+import json
+from base64 import b64decode, b64encode, encodebytes
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    pkcs7,
+    pkcs12,
+)
+from cryptography.x509.oid import NameOID
+
+from tests.jose.samples import b64, private_key
+
+SIGNING = ["RS256", "ES256", "ES384", "ES512", "EdDSA"]
+POINTS = {"ES256", "ES384", "ES512"}
+
+
+def private_object(alg: str):
+    """Return the private half of a sample key as an object of the underlying library."""
+    return load_der_private_key(private_key(alg).to_der(private=True), None)
+
+
+def certificate(private) -> x509.Certificate:
+    """Return a self-signed certificate."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 7, start, start + timedelta(days=1))
+    return builder.sign(private, None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+@cache
+def public_forms(alg: str) -> dict[str, bytes]:
+    """Return every encoding of the public half of a sample key that can be loaded by the underlying library or us."""
+    private = private_object(alg)
+    public = private.public_key()
+    forms = {
+        "SPKI PEM": public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        "SPKI DER": public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        "X.509 PEM": certificate(private).public_bytes(Encoding.PEM),
+        "X.509 DER": certificate(private).public_bytes(Encoding.DER),
+        "PKCS7 PEM": pkcs7.serialize_certificates([certificate(private)], Encoding.PEM),
+        "PKCS7 DER": pkcs7.serialize_certificates([certificate(private)], Encoding.DER),
+        "OpenSSH": public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
+        "JWK": json.dumps(private_key(alg).to_jwk()).encode(),
+        "JWK bare": json.dumps(
+            {n: v for n, v in private_key(alg).to_jwk().items() if n in ["kty", "crv", "n", "e", "x", "y"]}
+        ).encode(),
+        "JWK compact": json.dumps(private_key(alg).to_jwk(), separators=(",", ":")).encode(),
+        "JWKS": json.dumps({"keys": [private_key(alg).to_jwk()]}, indent=2).encode(),
+        "list of JWK": json.dumps([private_key(alg).to_jwk()]).encode(),
+        "repr of JWK": repr(private_key(alg).to_jwk()).encode(),
+        "escaped JWK": json.dumps(private_key(alg).to_jwk()).replace('"kty"', '"\\u006bty"').encode(),
+    }
+    forms["OpenSSH with comment"] = forms["OpenSSH"] + b" user@host\n"
+    forms["OpenSSH with options"] = b'no-pty,command="x" ' + forms["OpenSSH"]
+    forms["OpenSSH binary"] = b64decode(forms["OpenSSH"].split()[1])
+    if alg == "RS256":
+        forms["PKCS1 PEM"] = public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+        forms["PKCS1 DER"] = public.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    if alg in POINTS:
+        forms["uncompressed point"] = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        forms["compressed point"] = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    for name in [name for name in forms if name.endswith(" DER") or name in {"OpenSSH binary", "uncompressed point"}]:
+        forms[f"base64 of {name}"] = b64encode(forms[name])
+        forms[f"base64 lines of {name}"] = encodebytes(forms[name])
+        forms[f"base64url of {name}"] = b64(forms[name]).encode()
+    forms["base64 of JWK"] = b64encode(forms["JWK"])
+    forms["base64 of PEM"] = b64encode(forms["SPKI PEM"])
+    forms["JSON text of PEM"] = json.dumps(forms["SPKI PEM"].decode()).encode()
+    return forms
+
+
+@cache
+def private_forms(alg: str) -> dict[str, bytes]:
+    """Return every encoding of a whole sample key."""
+    private = private_object(alg)
+    lock = BestAvailableEncryption(b"password")
+    forms = {
+        "PKCS8 PEM": private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        "PKCS8 DER": private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        "encrypted PKCS8 PEM": private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock),
+        "encrypted PKCS8 DER": private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, lock),
+        "OpenSSH private": private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+        "PKCS12": pkcs12.serialize_key_and_certificates(b"x", private, certificate(private), None, NoEncryption()),
+        "private JWK": json.dumps(private_key(alg).to_jwk(private=True)).encode(),
+        "private JWKS": json.dumps({"keys": [private_key(alg).to_jwk(private=True)]}).encode(),
+    }
+    if alg != "EdDSA":
+        forms["traditional PEM"] = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        forms["traditional DER"] = private.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    for name in [name for name in forms if name.endswith(" DER")]:
+        forms[f"base64 of {name}"] = b64encode(forms[name])
+    return forms
+
+
+def foreign_forms() -> Iterator[tuple[str, bytes]]:
+    """Yield encodings of keys that sign none of our algorithms."""
+    for name, private in (
+        ("DSA", dsa.generate_private_key(2048)),
+        ("Ed448", ed448.Ed448PrivateKey.generate()),
+        ("X25519", x25519.X25519PrivateKey.generate()),
+        ("secp256k1", ec.generate_private_key(ec.SECP256K1())),
+        ("RSA-1024", rsa.generate_private_key(65537, 1024)),
+    ):
+        public = private.public_key()
+        for encoding in (Encoding.PEM, Encoding.DER):
+            yield f"{name} SPKI", public.public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+            yield f"{name} PKCS8", private.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+
+
+def mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield a form and what files, editors and environment variables make of it."""
+    yield "as it is", form
+    yield "with a final line break", form + b"\n"
+    yield "stripped", form.strip() if form[:1].isascii() and not form.startswith(b"0") else form
+    yield "indented", b" \t" + form
+    yield "after empty lines", b"\r\n\n\n" + form
+    yield "with white space around", b"\t\v\f \n" + form + b" \r\n\t"
+    yield "with a mark", b"\xef\xbb\xbf" + form
+    yield "with a mark and white space", b"\n\xef\xbb\xbf " + form + b"\n"
+    yield "ended by NUL", form + b"\0"
+
+
+def text_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield what can happen to a form that is text."""
+    text = form.decode()
+    yield "CR only", text.replace("\n", "\r").encode()
+    yield "CR LF", text.replace("\n", "\r\n").encode()
+    yield "one line", text.replace("\n", "").encode()
+    yield "one line of words", text.replace("\n", " ").encode()
+    yield "indented lines", text.replace("\n", "\n    ").encode()
+    yield "in UTF-16", text.encode("utf-16")
+    yield "in big-endian UTF-16", b"\xfe\xff" + text.encode("utf-16-be")
+
+
+def case_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield other spellings of what has names: PEM labels and JWK members."""
+    yield "lower case", form.lower()
+    yield "upper case", form.upper()
+    yield "swapped case", form.swapcase()
+    yield "title case", form.title()

@@ -1,0 +1,230 @@
+"""The proxies' files of deploy/, run by the real nginx, HAProxy and Caddy, where installed, before the real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
+
+DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
+PASSWORD: Final = "correct-horse-battery"
+# On Linux all of 127.0.0.0/8 is loopback, so that a client can have another address than the proxy.
+CLIENT, BUSY_CLIENT = ("127.0.0.5", "127.0.0.6") if sys.platform == "linux" else ("127.0.0.1", "127.0.0.1")
+PRETENDED: Final = "203.0.113.9"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a proxy listens and what it needs: its port, Tokenkeep's port, a folder of its own with a certificate."""
+
+    port: int
+    upstream: int
+    folder: Path
+
+
+def nginx(site: Site) -> list[str]:
+    """Set nginx up, and return its command."""
+    server = _changed(
+        "nginx.conf",
+        {
+            "listen 443 ssl;": f"listen 127.0.0.1:{site.port} ssl;",
+            "listen [::]:443 ssl;": "",
+            "server_name auth.example.com;": "server_name localhost;",
+            "/etc/ssl/auth.example.com/fullchain.pem": f"{site.folder}/cert.pem",
+            "/etc/ssl/auth.example.com/privkey.pem": f"{site.folder}/key.pem",
+            "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
+        },
+    )
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = "".join(f"{kind}_temp_path {site.folder}/{kind};" for kind in kinds)
+    (site.folder / "nginx.conf").write_text(
+        f"pid {site.folder}/nginx.pid; error_log {site.folder}/error.log; events {{}}\n"
+        f"http {{ access_log off; {places}\n{server}\n}}\n"
+    )
+    return ["nginx", "-p", str(site.folder), "-c", f"{site.folder}/nginx.conf", "-g", "daemon off;"]
+
+
+def haproxy(site: Site) -> list[str]:
+    """Set HAProxy up, and return its command."""
+    (site.folder / "both.pem").write_bytes(
+        (site.folder / "cert.pem").read_bytes() + (site.folder / "key.pem").read_bytes()
+    )
+    changed = _changed(
+        "haproxy.cfg",
+        {
+            "bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl",
+            "/etc/haproxy/auth.example.com.pem": f"{site.folder}/both.pem",
+            "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
+        },
+    )
+    (site.folder / "haproxy.cfg").write_text(changed)
+    return ["haproxy", "-db", "-f", f"{site.folder}/haproxy.cfg"]
+
+
+def caddy(site: Site) -> list[str]:
+    """Set Caddy up, and return its command; its certificate is the test's, since it must not ask anyone for one."""
+    changed = _changed(
+        "Caddyfile",
+        {
+            "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
+            "{$TOKENKEEP_SITE:auth.example.com} {": (
+                f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n\ttls {site.folder}/cert.pem {site.folder}/key.pem"
+            ),
+            "{$TOKENKEEP_UPSTREAM:127.0.0.1:8000}": f"127.0.0.1:{site.upstream}",
+        },
+    )
+    (site.folder / "Caddyfile").write_text(changed)
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
+
+
+PROXIES: Final[Mapping[str, Callable[[Site], list[str]]]] = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
+LIMITING: Final = ["nginx", "haproxy"]
+
+
+class Setup:
+    """A proxy that runs, and the server behind it."""
+
+    def __init__(self, port: int, server: ServerProcess, context: ssl.SSLContext) -> None:
+        self.server = server
+        self._url = f"https://localhost:{port}"
+        self._context = context
+
+    def client(self, address: str = CLIENT) -> httpx2.Client:
+        """Return a client of the proxy, with a cookie jar, that has this address."""
+        transport = httpx2.HTTPTransport(verify=self._context, local_address=address, trust_env=False)
+        return httpx2.Client(base_url=self._url, transport=transport, timeout=LONGEST_WAIT)
+
+    def answers(self) -> bool:
+        """Tell whether the proxy passes requests on."""
+        try:
+            with self.client() as client:
+                return client.get("/livez").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def addresses(self, path: str) -> set[str]:
+        """Return the client addresses that the server has logged for a path."""
+        lines = [json.loads(line) for line in self.server.log.splitlines() if line.startswith("{")]
+        return {line["address"] for line in lines if line["event"] == "request" and line["path"] == path}
+
+
+@pytest.fixture(scope="module", params=list(PROXIES))
+def setup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    """Each proxy in turn, in front of a server whose issuer it serves over https."""
+    name = request.param
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    port, folder = free_port(), tmp_path_factory.mktemp(name)
+    context = _certificate(folder)
+    with ServerProcess(folder, issuer=f"https://localhost:{port}", trusted_proxies="127.0.0.1") as server:
+        server.start()
+        server.add_user("Ada", PASSWORD)
+        with _running(PROXIES[name](Site(port, server.port, folder)), folder):
+            ready = Setup(port, server, context)
+            wait_until(ready.answers, f"{name} passes requests on")
+            yield ready
+
+
+def test_a_session_lives_behind_the_proxy(setup: Setup):
+    """Login, refresh, /me and logout work over https, with a cookie that is locked to its host."""
+    with setup.client() as client:
+        login = client.post("/login", json={"name": "Ada", "password": PASSWORD})
+        assert login.status_code == 200
+        assert login.headers["set-cookie"].startswith("__Host-refreshToken=tkr_")
+        assert "; Secure" in login.headers["set-cookie"]
+        refreshed = client.post("/refresh")
+        assert refreshed.status_code == 200
+        bearer = {"Authorization": f"Bearer {refreshed.json()['accessToken']}"}
+        assert client.get("/me", headers=bearer).json()["name"] == "Ada"
+        assert client.post("/logout").json() == {"ok": True}
+        assert client.get("/me", headers=bearer).status_code == 401
+
+
+def test_the_client_is_who_the_proxy_saw(setup: Setup):
+    """The logged address is the client's own, whatever the client claims it to be."""
+    claims = {"X-Forwarded-For": PRETENDED, "Forwarded": f"for={PRETENDED}", "X-Real-IP": PRETENDED}
+    with setup.client() as client:
+        assert client.get("/.well-known/jwks.json", headers=claims).status_code == 200
+    assert setup.addresses("/.well-known/jwks.json") == {CLIENT}
+
+
+def test_metrics_stay_closed_through_the_proxy(setup: Setup):
+    """What this machine may see, a client of the proxy may not."""
+    assert setup.server.request("GET", "/metrics").status_code == 200
+    with setup.client() as client:
+        assert client.get("/metrics").status_code == 404
+
+
+@pytest.mark.parametrize("setup", LIMITING, indirect=True)
+def test_the_proxy_limits_attempts_to_log_in(setup: Setup):
+    """After some attempts the proxy answers 429 by itself, and other routes go on."""
+    with setup.client(BUSY_CLIENT) as client:
+        statuses = [client.post("/login", json={}).status_code for _ in range(45)]
+        assert (statuses[0], statuses[-1]) == (422, 429)
+        assert client.get("/me").status_code == 401
+
+
+def _changed(name: str, changes: Mapping[str, str]) -> str:
+    """Return a file of deploy/ with some words replaced, each of which must be there."""
+    text = (DEPLOY / name).read_text("utf-8")
+    for old, new in changes.items():
+        assert old in text, f"deploy/{name} does not contain {old}"
+        text = text.replace(old, new)
+    return text
+
+
+@contextmanager
+def _running(command: list[str], folder: Path) -> Iterator[None]:
+    log = folder / "proxy.log"
+    own_places = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder))
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **own_places})
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(LONGEST_WAIT)
+            print(f"--- {command[0]} ---\n{log.read_text('utf-8', 'replace')}---")
+
+
+def _certificate(folder: Path) -> ssl.SSLContext:
+    """Write a certificate for localhost, and return a TLS context that trusts it and nothing else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return ssl.create_default_context(cafile=str(folder / "cert.pem"))

@@ -1,0 +1,166 @@
+"""What may not start: each unsafe setting is refused with its fix, and passes only by its own override."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Secret, Settings, SettingsError, check_safety
+from tokenkeep.settings.safety import is_loopback, judge_safety
+
+PUBLIC = "https://auth.example.com"
+STRONG = "ZkT9xq3vR7mL0pWc8sYb2NdHf5JgUe1A"
+TLS = {"tls_cert": Path("cert.pem"), "tls_key": Path("key.pem")}
+
+
+SAFE: list[dict[str, Any]] = [
+    {},
+    {"issuer": "http://localhost:8000"},
+    {"issuer": "http://[::1]:8000", "host": "::1"},
+    {"issuer": "http://127.8.8.8:8000", "host": "127.0.0.2"},
+    {"issuer": PUBLIC},
+    {"issuer": PUBLIC, "host": "0.0.0.0", "trusted_proxies": ("10.0.0.5",)},
+    {"issuer": PUBLIC, "host": "0.0.0.0", **TLS},
+    {"issuer": PUBLIC, "host": "127.0.0.1", **TLS},
+    {"secret": Secret(STRONG)},
+    {"secret": Secret(STRONG), "previous_secrets": (Secret(STRONG[::-1]),)},
+    {"access_ttl": timedelta(hours=1)},
+    {"signing_algorithm": "HS256"},
+    {"audiences": ("https://api.example.com",)},
+    {"issuer": PUBLIC, "allowed_origins": ("https://app.example.com",)},
+    {"issuer": PUBLIC, "allowed_origins": ("https://example.com", "https://app.example.com:8443")},
+    {"allowed_origins": ("http://127.0.0.1:5173",)},
+    {"issuer": "http://localhost:8000", "allowed_origins": ("http://localhost:5173",)},
+    {"trusted_proxies": ("10.0.0.5", "10.1.0.0/16", "2001:db8::/48")},
+    {"ops_token": Secret("x" * 32)},
+]
+
+
+@pytest.mark.parametrize("changes", SAFE, ids=repr)
+def test_safe_settings_pass(changes: dict[str, Any]):
+    """What is safe needs no override, and nothing is said about it."""
+    assert check_safety(Settings(**changes)) == []
+
+
+UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"issuer": "http://auth.example.com"}, "clear text", "insecure_bind"),
+    ({"issuer": "http://10.0.0.1"}, "clear text", "insecure_bind"),
+    ({"issuer": "http://localhost.example.com"}, "clear text", "insecure_bind"),
+    ({"issuer": "http://127.0.0.1.example.com"}, "clear text", "insecure_bind"),
+    ({"host": "0.0.0.0"}, "host 0.0.0.0", "insecure_bind"),
+    ({"host": "::"}, "host ::", "insecure_bind"),
+    ({"host": "192.168.1.5"}, "host 192.168.1.5", "insecure_bind"),
+    ({"host": "example.com"}, "host example.com", "insecure_bind"),
+    ({"issuer": PUBLIC, "host": "0.0.0.0"}, "host 0.0.0.0", "insecure_bind"),
+    ({"host": "0.0.0.0", "trusted_proxies": ("10.0.0.5",)}, "host 0.0.0.0", "insecure_bind"),
+    ({"secret": Secret("short")}, "secret is weak", "allow_weak_secret"),
+    ({"secret": Secret("a" * 64)}, "secret is weak", "allow_weak_secret"),
+    ({"previous_secrets": (Secret("short"),)}, "previous_secrets is weak", "allow_weak_secret"),
+    ({"access_ttl": timedelta(hours=1, seconds=1)}, "access_ttl", "allow_long_access"),
+    ({"access_ttl": timedelta(days=1)}, "access_ttl is 1d", "allow_long_access"),
+    (TLS, "tls_cert", None),
+    ({"signing_algorithm": "HS256", "audiences": ("https://api.example.com",)}, "HS256", None),
+    ({"signing_algorithm": "HS512", "audiences": ("https://api.example.com",)}, "HS512", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://evil.example",)}, "https://evil.example", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("http://app.example.com",)}, "http://app.example.com", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("*",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("null",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://*.example.com",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://app.example.com/",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://app.example.com/x",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("app.example.com",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://user@app.example.com",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://App.example.com",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("https://app.example.com:443",)}, "is not an origin", None),
+    ({"issuer": PUBLIC, "allowed_origins": ("ftp://app.example.com",)}, "is not an origin", None),
+    ({"allowed_origins": ("http://localhost:5173",)}, "another site", None),
+    ({"trusted_proxies": ("0.0.0.0/0",)}, "so wide", None),
+    ({"trusted_proxies": ("::/0",)}, "so wide", None),
+    ({"trusted_proxies": ("nginx",)}, "no address", None),
+    ({"trusted_proxies": ("*",)}, "no address", None),
+    ({"ops_token": Secret("x" * 31)}, "ops_token is shorter", None),
+]
+
+
+@pytest.mark.parametrize(("changes", "complaint", "override"), UNSAFE, ids=repr)
+def test_unsafe_settings_do_not_start(changes: dict[str, Any], complaint: str, override: str | None):
+    """Each unsafe setting is refused with cause and fix; an override, where there is one, is named and works."""
+    with pytest.raises(SettingsError) as refusal:
+        check_safety(Settings(**changes))
+    message = str(refusal.value)
+    assert complaint in message
+    assert ": " in message, "a fix follows"
+    with pytest.raises(SettingsError):
+        AuthServer(Settings(**changes))
+    if override is None:
+        return
+    assert f"(or {override})" in message
+    findings = check_safety(Settings(**changes, **{override: True}))
+    assert findings
+    assert all(finding.overridden == override for finding in findings)
+
+
+@pytest.mark.parametrize("override", ["insecure_bind", "allow_long_access", "allow_weak_secret"])
+def test_override_lets_nothing_else_pass(override: str):
+    """An override is for its own rule only."""
+    for changes, _, own in UNSAFE:
+        if own != override:
+            with pytest.raises(SettingsError):
+                check_safety(Settings(**changes, **{override: True}))
+
+
+def test_all_complaints_come_at_once():
+    """Somebody who mends settings sees everything that is to be mended."""
+    with pytest.raises(SettingsError) as refusal:
+        check_safety(Settings(issuer="http://auth.example.com", host="0.0.0.0", access_ttl=timedelta(hours=2)))
+    assert len(str(refusal.value).splitlines()) == 3
+
+
+def test_complaints_do_not_show_secrets():
+    """What is wrong with a secret is said without showing it."""
+    settings = Settings(secret=Secret("hunter2"), ops_token=Secret("hunter3"))
+    text = repr(judge_safety(settings))
+    assert "hunter" not in text
+    with pytest.raises(SettingsError) as refusal:
+        check_safety(settings)
+    assert "hunter" not in str(refusal.value)
+
+
+def test_publicly_known_secret_is_weak():
+    """A secret out of a tutorial is refused, long as it may be."""
+    with pytest.raises(SettingsError, match="publicly known"):
+        check_safety(Settings(secret=Secret("reallyreallyreallyreallyverysafe")))
+
+
+def test_every_rule_says_something():
+    """Whoever asks what is safe here hears of every rule."""
+    rules = {finding.rule for finding in judge_safety(Settings())}
+    assert {"issuer-transport", "listener", "server-secret", "access-life", "allowed-origins"} <= rules
+    assert all(finding.ok for finding in judge_safety(Settings()))
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.255.0.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("", False),
+        ("127.0.0.1.example.com", False),
+        ("localhost.example.com", False),
+        ("127.1", False),
+        ("2130706433", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool):
+    """This machine's own addresses are known, and names that look like them are not."""
+    assert is_loopback(host) is loopback

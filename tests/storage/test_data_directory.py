@@ -1,0 +1,175 @@
+"""The data directory and what is kept in it beside the database: the server secret, the lock, the high-water mark."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.settable_clock import SettableClock
+from tokenkeep.domain.audit import OPERATOR
+from tokenkeep.domain.history import Position
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Settings
+from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """A process whose new files would be open to everyone."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> DataDirectory:
+    """A data directory that has been made."""
+    made = DataDirectory(tmp_path / "data")
+    made.create()
+    return made
+
+
+def mode(path: Path) -> int:
+    """Return the permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_the_directory_is_closed_to_others_and_to_git(tmp_path: Path):
+    """It is made with its parents, 0700 whatever the umask says, and nothing in it is ever committed by accident."""
+    directory = DataDirectory(tmp_path / "some" / "where" / "data")
+    directory.create()
+    assert mode(directory.path) == 0o700
+    assert (directory.path / ".gitignore").read_text() == "*\n"
+    directory.create()
+
+
+def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The directory is known by its absolute path, which later changes of the working directory do not move."""
+    monkeypatch.chdir(tmp_path)
+    assert DataDirectory(Path("data")).path == tmp_path / "data"
+
+
+@pytest.mark.parametrize("bits", [0o750, 0o701, 0o720, 0o777])
+def test_a_directory_that_is_open_to_others_is_refused(directory: DataDirectory, bits: int):
+    """The refusal names the directory and the command that closes it."""
+    directory.path.chmod(bits)
+    with pytest.raises(DataDirectoryError, match=f"chmod 700 {directory.path}"):
+        directory.create()
+    directory.path.chmod(0o700)
+    directory.create()
+
+
+@pytest.mark.parametrize("name", ["secret", "tokenkeep.db"])
+def test_a_file_that_is_open_to_others_is_refused(directory: DataDirectory, name: str):
+    """A secret or database that others may read is refused, with the command that closes it."""
+    file = directory.path / name
+    file.write_text("x")
+    file.chmod(0o640)
+    with pytest.raises(DataDirectoryError, match=f"chmod 600 {file}"):
+        directory.create()
+
+
+def test_only_serving_makes_a_directory(tmp_path: Path, directory: DataDirectory):
+    """A command asks for a directory that is there, and says how to get one; it makes none."""
+    missing = DataDirectory(tmp_path / "elsewhere")
+    with pytest.raises(DataDirectoryError, match="tokenkeep serve"):
+        missing.require()
+    assert not missing.path.exists()
+    directory.require()
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path):
+    """Something else of that name is said to be in the way."""
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(DataDirectoryError, match="cannot be written"):
+        DataDirectory(tmp_path / "data").create()
+    with pytest.raises(DataDirectoryError):
+        DataDirectory(tmp_path / "data").require()
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_the_secret_is_made_once_and_kept(directory: DataDirectory):
+    """The generated secret is 32 random bytes, readable by its owner only, and the same ever after."""
+    assert directory.read_secret() is None
+    secret = directory.create_secret()
+    assert len(secret) == 43
+    assert mode(directory.secret) == 0o600
+    assert directory.read_secret() == secret == DataDirectory(directory.path).read_secret()
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", "secret"}
+    another = DataDirectory(directory.path.parent / "another")
+    another.create()
+    assert another.create_secret() != secret
+
+
+def test_no_new_secret_is_made_for_a_database_that_has_lost_its_own(directory: DataDirectory):
+    """With a database and no secret, the refusal tells to put the secret back; nothing is made."""
+    directory.database.touch(0o600)
+    with pytest.raises(DataDirectoryError, match="put the secret back"):
+        directory.create_secret()
+    assert directory.read_secret() is None
+
+
+def test_a_secret_that_cannot_be_read_is_refused(directory: DataDirectory):
+    """What is not text is refused without showing it."""
+    directory.secret.write_bytes(b"\xff\xfecanary\xff")
+    with pytest.raises(DataDirectoryError) as caught:
+        directory.read_secret()
+    assert "canary" not in str(caught.value)
+
+
+def test_one_process_serves_a_directory_at_a_time(directory: DataDirectory):
+    """A second one is refused with what to do, until the first lets go."""
+    second = DataDirectory(directory.path)
+    directory.lock()
+    for _ in range(2):
+        with pytest.raises(DataDirectoryError, match="another server process uses"):
+            second.lock()
+    directory.unlock()
+    second.lock()
+    second.unlock()
+    second.unlock()
+
+
+def test_the_mark_is_what_was_written_last(directory: DataDirectory):
+    """There is no mark at first; one that was written is read by every process, and replaced as a whole."""
+    mark = FileMark(directory.mark)
+    assert mark.read() is None
+    for position in (Position("first", 0), Position("first", 2**53), Position('ünï " {', 1)):
+        mark.write(position)
+        assert FileMark(directory.mark).read() == position
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", directory.mark.name}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"epoch":"e"}', b"\xff", b'{"epoch":1,"number":"x"}']
+)
+def test_a_mark_that_cannot_be_read_is_refused(directory: DataDirectory, content: bytes):
+    """A damaged mark is neither ignored nor a crash: the refusal names the file."""
+    directory.mark.write_bytes(content)
+    with pytest.raises(DataDirectoryError, match=directory.mark.name):
+        FileMark(directory.mark).read()
+
+
+def test_a_mark_without_a_place_lasts_as_long_as_its_process():
+    """Where there is no directory, the mark is kept in memory."""
+    mark = MemoryMark()
+    assert mark.read() is None
+    mark.write(Position("first", 3))
+    assert mark.read() == Position("first", 3)
+
+
+async def test_a_server_that_ends_in_good_order_leaves_its_mark(settings: Settings, clock: SettableClock):
+    """What was revoked a moment before the end is in the mark, so that a backup from before it is noticed."""
+    mark = FileMark(settings.data_dir / "high-water-mark")
+    async with AuthServer(settings, clock=clock) as server:
+        await server.accounts.create("Ada", "correct-horse-battery", role="user", actor=OPERATOR)
+        started = mark.read()
+        await server.accounts.disable("Ada", actor=OPERATOR)
+    assert started is not None
+    assert mark.read() == Position(started.epoch, started.number + 1)

@@ -1,0 +1,282 @@
+"""What the PostgreSQL driver promises beyond the contracts: reruns after conflicts, and outages that tell no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+import traceback
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.postgres_server import PostgresSchema
+from tests.storage.contracts import PostgresEngine, Processes, execute, rows
+from tests.storage.examples import NOW, a_revocation
+from tokenkeep.domain.audit import OPERATOR, Event, EventKind
+from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.flows.ports import Transaction
+from tokenkeep.storage.sql import postgres
+from tokenkeep.storage.sql.database import SqlTransaction
+from tokenkeep.storage.sql.postgres import MOST_RUNS, PostgresDatabase
+from tokenkeep.storage.sql.stores import SqlStorage
+
+pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
+
+PASSWORD = "canary-password-9f3"
+CONFLICTS = ["40001", "40P01"]
+"""The codes of a serialization failure and of a deadlock."""
+TERMINATE = "SELECT pg_terminate_backend(pid, 5000) AS ended FROM pg_stat_activity WHERE application_name = 'tokenkeep'"
+"""Ends every connection of Tokenkeep, and returns when they have ended."""
+
+
+@pytest.fixture
+def engine(postgres_schema: PostgresSchema) -> PostgresEngine:
+    """PostgreSQL only."""
+    return PostgresEngine(postgres_schema)
+
+
+@pytest.fixture
+async def shelf(processes: Processes) -> PostgresDatabase:
+    """A database with one table to put things in, and two rows."""
+    database = await processes.database()
+    assert isinstance(database, PostgresDatabase)
+    await execute(database, "CREATE TABLE things (id BIGINT NOT NULL PRIMARY KEY, label TEXT NOT NULL DEFAULT '')")
+    await execute(database, "INSERT INTO things (id) VALUES (1), (2)")
+    return database
+
+
+async def fail(tx: SqlTransaction, code: str) -> None:
+    """Make the server fail a statement with this code."""
+    await tx.execute(f"DO $do$ BEGIN RAISE EXCEPTION 'a conflict' USING ERRCODE = '{code}'; END $do$")
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+async def test_a_transaction_that_met_a_conflict_is_run_again(shelf: PostgresDatabase, code: str):
+    """The steps are run until they pass; of the runs that failed nothing remains."""
+    runs = 0
+
+    async def steps(tx: SqlTransaction) -> int:
+        nonlocal runs
+        runs += 1
+        await tx.execute("UPDATE things SET label = label || 'x' WHERE id = 1")
+        if runs < MOST_RUNS:
+            await fail(tx, code)
+        return runs
+
+    assert await shelf.transact(steps) == MOST_RUNS
+    assert await rows(shelf, "SELECT label FROM things WHERE id = 1") == [{"label": "x"}]
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+async def test_a_transaction_that_only_meets_conflicts_is_given_up(shelf: PostgresDatabase, code: str):
+    """After a number of runs storage is said to be unavailable, and nothing remains."""
+    runs = 0
+
+    async def steps(tx: SqlTransaction) -> None:
+        nonlocal runs
+        runs += 1
+        await tx.execute("UPDATE things SET label = label || 'x' WHERE id = 1")
+        await fail(tx, code)
+
+    with pytest.raises(StorageUnavailable):
+        await shelf.transact(steps)
+    assert runs == MOST_RUNS
+    assert await rows(shelf, "SELECT label FROM things WHERE id = 1") == [{"label": ""}]
+
+
+async def test_other_failures_are_not_tried_again(shelf: PostgresDatabase):
+    """Only conflicts are worth another run: a broken constraint would be broken again."""
+    runs = 0
+
+    async def steps(tx: SqlTransaction) -> None:
+        nonlocal runs
+        runs += 1
+        await tx.execute("INSERT INTO things (id) VALUES (1)")
+
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await shelf.transact(steps)
+    assert runs == 1
+
+
+async def test_two_transactions_in_each_others_way_both_succeed(shelf: PostgresDatabase, processes: Processes):
+    """When two take the same rows in opposite order, the server breaks the deadlock and both are done in the end."""
+    other = await processes.database()
+    both_hold_one = asyncio.Barrier(2)
+    runs = 0
+
+    async def take(tx: SqlTransaction, first: int, second: int, mark: str) -> None:
+        nonlocal runs
+        runs += 1
+        await tx.execute("UPDATE things SET label = label || $2 WHERE id = $1", first, mark)
+        if runs <= 2:
+            await both_hold_one.wait()
+        await tx.execute("UPDATE things SET label = label || $2 WHERE id = $1", second, mark)
+
+    await asyncio.gather(shelf.transact(take, 1, 2, "a"), other.transact(take, 2, 1, "b"))
+    assert runs == 3
+    labels = [row["label"] for row in await rows(shelf, "SELECT label FROM things ORDER BY id")]
+    assert labels in (["ab", "ab"], ["ba", "ba"])
+
+
+async def test_what_a_run_recorded_is_not_told_when_the_run_was_undone(storage: SqlStorage, processes: Processes):
+    """Observers hear of each event of the run that was committed, once."""
+    runs = 0
+    event = Event(EventKind.ACCOUNT_CREATED, NOW, OPERATOR)
+
+    async def steps(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        await tx.audit.record(event)
+        await tx.revocations.append(a_revocation())
+        if runs == 1:
+            raise asyncpg.SerializationError("a conflict")
+
+    await storage.transact(steps)
+    assert runs == 2
+    assert processes.observed == [event]
+    assert [each.number for each in await storage.read(lambda tx: tx.revocations.after(0, now=NOW))] == [1]
+
+
+async def test_a_transaction_happens_at_the_instant_of_the_database(shelf: PostgresDatabase):
+    """`tx.now` is the server's clock, in milliseconds, the same for every process whatever its own clock says."""
+
+    async def instant(tx: SqlTransaction) -> int:
+        return tx.now
+
+    for run in (shelf.transact, shelf.read):
+        before = time.time_ns() // 1_000_000
+        assert before - 1_000 <= await run(instant) <= time.time_ns() // 1_000_000 + 1_000
+
+
+async def test_commits_are_durable_whatever_the_address_asks_for(engine: PostgresEngine):
+    """`synchronous_commit` is on, in every connection."""
+    hasty = PostgresDatabase(f"{engine.schema.url}&synchronous_commit=off")
+    await hasty.open()
+    assert await rows(hasty, "SELECT current_setting('synchronous_commit') AS value") == [{"value": "on"}]
+    await hasty.close()
+
+
+def a_closed_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:{password}@127.0.0.1:{port}/name",
+        "postgresql://user:{password}@/name?host={directory}",
+        "postgresql://user:{password}@no-such-host.invalid/name",
+        "{server}/no-such-database?host={host}&password={password}",
+        "postgresql://no-such-role:{password}@/postgres?host={host}",
+    ],
+    ids=["closed port", "no socket", "unknown host", "unknown database", "unknown role"],
+)
+async def test_a_server_that_cannot_be_reached_is_unavailable(engine: PostgresEngine, tmp_path: Path, address: str):
+    """Opening says so, with a text and a chain of causes that hold no password; closing afterwards is no mistake."""
+    server, _, query = engine.schema.url.partition("?")
+    host = query.partition("host=")[2].partition("&")[0]
+    if "{host}" in address and not host:
+        pytest.skip("the server is reached over TCP")
+    url = address.format(
+        password=PASSWORD, port=a_closed_port(), directory=tmp_path, server=server.rpartition("/")[0], host=host
+    )
+    database = PostgresDatabase(url)
+    with pytest.raises(StorageUnavailable) as caught:
+        await database.open()
+    await database.close()
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:{password}/more@127.0.0.1/name",
+        "postgresql://user:{password}@127.0.0.1:port/name",
+        "postgresql://user:{password}@[::1/name",
+        "postgresql://user:[{password}]@127.0.0.1:1/name",
+        "postgresql://user:{password}@127.0.0.1:1/name?sslmode={password}",
+        "postgresql://user:{password}#@127.0.0.1:1/name",
+    ],
+)
+async def test_an_address_that_cannot_be_read_is_not_repeated(address: str):
+    """A mistyped address, or one whose password should have been escaped, is refused without the password."""
+    database = PostgresDatabase(address.format(password=PASSWORD))
+    with pytest.raises(StorageUnavailable) as caught:
+        await database.open()
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_connection_lost_in_a_transaction_is_an_outage(shelf: PostgresDatabase):
+    """When the server ends the connection, the caller is told, nothing remains, and the next transaction works."""
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("INSERT INTO things (id) VALUES (3)")
+        await tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(StorageUnavailable):
+        await shelf.transact(steps)
+    assert await execute(shelf, "INSERT INTO things (id) VALUES (4)") == 1
+    assert await rows(shelf, "SELECT id FROM things ORDER BY id") == [{"id": 1}, {"id": 2}, {"id": 4}]
+
+
+async def test_a_restarted_server_is_noticed(shelf: PostgresDatabase, engine: PostgresEngine):
+    """When connections were lost while nobody used them, the next transactions get new ones."""
+    await asyncio.gather(*(rows(shelf, "SELECT pg_sleep(0.01)") for _ in range(3)))
+    lost = await engine.schema.run(TERMINATE)
+    assert len(lost) >= 1
+    assert all(row["ended"] for row in lost)
+    assert await execute(shelf, "INSERT INTO things (id) VALUES (3)") == 1
+    assert len(await rows(shelf, "SELECT id FROM things")) == 3
+
+
+async def test_more_transactions_than_connections_wait_for_their_turn(shelf: PostgresDatabase):
+    """Fifty transactions on ten connections are all done."""
+    append = "UPDATE things SET label = label || 'x' WHERE id = 1"
+    assert await asyncio.gather(*(execute(shelf, append) for _ in range(50))) == [1] * 50
+    assert await rows(shelf, "SELECT length(label) AS length FROM things WHERE id = 1") == [{"length": 50}]
+
+
+async def test_a_transaction_that_gets_no_connection_in_time_is_refused(
+    engine: PostgresEngine, shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    """When all connections are taken for too long, the caller is told instead of waiting for ever."""
+    narrow = PostgresDatabase(engine.schema.url, connections=1)
+    await narrow.open()
+    monkeypatch.setattr(postgres, "CONNECT_TIMEOUT", 0.05)
+    gate = engine.gate()
+
+    async def hold(tx: SqlTransaction) -> None:
+        await gate.hold()
+
+    holding = asyncio.create_task(narrow.transact(hold))
+    await gate.arrived()
+    with pytest.raises(StorageUnavailable):
+        await rows(narrow, "SELECT id FROM things")
+    gate.open()
+    await holding
+    assert len(await rows(narrow, "SELECT id FROM things")) == 2
+    await narrow.close()
+
+
+async def test_a_statement_that_takes_too_long_is_refused(
+    engine: PostgresEngine, shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    """A statement without an answer ends with a refusal, and is stopped in the server too; nothing remains."""
+    monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", 0.1)
+    hasty = PostgresDatabase(engine.schema.url)
+    await hasty.open()
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("INSERT INTO things (id) VALUES (3)")
+        await tx.execute("SELECT pg_sleep(60)")
+
+    with pytest.raises(StorageUnavailable):
+        await hasty.transact(steps)
+    await engine.prove_idle()
+    assert len(await rows(hasty, "SELECT id FROM things")) == 2
+    await hasty.close()

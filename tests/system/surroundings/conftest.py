@@ -1,0 +1,34 @@
+"""A data directory that was made by a server, to be damaged in a copy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.server_process import ServerProcess
+
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a server with the account Ada, which was stopped in good order."""
+    with ServerProcess(tmp_path_factory.mktemp("made")) as server:
+        server.start()
+        server.add_user("Ada", PASSWORD)
+        assert server.stop() == 0
+    return server.data
+
+
+@pytest.fixture
+def site(made: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that has not been started, on a copy of those data."""
+    shutil.copytree(made, tmp_path / "data")
+    (tmp_path / "data").chmod(0o700)
+    server = ServerProcess(tmp_path)
+    yield server
+    server.kill()
+    server.data.chmod(0o700)

@@ -1,0 +1,212 @@
+"""A PostgreSQL that cannot be reached, refuses, goes away and comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import psutil
+import pytest
+
+from tests.system.conftest import POSTGRES
+from tests.system.server_process import ServerProcess, free_port, wait_until
+from tests.system.surroundings.cluster import Cluster
+from tests.system.surroundings.spoken import say, serve
+from tests.system.visitor import Visitor
+
+pytestmark = POSTGRES
+
+PASSWORD: Final = "correct-horse-battery"
+CANARY: Final = "canary-of-a-database-password"
+STALENESS: Final = 2.0
+"""Seconds after which tokens are not checked by what is known of revocations; the setting in these tests."""
+LONGEST_ANSWER: Final = 17.0
+"""Seconds in which a request is answered while the database is silent: a statement, and giving up its transaction."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL for these tests alone, with a user `app` who has a password and few rights."""
+    started = Cluster()
+    started.run("CREATE ROLE app LOGIN PASSWORD 'right'", "CREATE DATABASE small", "CREATE DATABASE tokenkeep")
+    started.ask_for_passwords("app")
+    yield started
+    started.close()
+
+
+def site_on(directory: Path, url: str) -> ServerProcess:
+    """Return a server, not started, on a database."""
+    environ = {"TOKENKEEP_DATABASE_URL": url, "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
+    return ServerProcess(directory, environ=environ, revocation_max_staleness=f"{STALENESS:.0f}s", log_level="warning")
+
+
+@pytest.fixture
+def server(cluster: Cluster, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A running server with the account Ada."""
+    cluster.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", database="tokenkeep")
+    with site_on(tmp_path, cluster.url(database="tokenkeep")) as started:
+        started.start()
+        started.add_user("Ada", PASSWORD)
+        yield started
+
+
+@pytest.fixture
+def ada(server: ServerProcess) -> Visitor:
+    """Ada, logged in."""
+    visitor = Visitor(server, "Ada", PASSWORD)
+    assert visitor.login().status_code == 200
+    return visitor
+
+
+UNREACHABLE: Final = (r"PostgreSQL", r"nothing answers|refused", r"database_url")
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("nobody listens", UNREACHABLE),
+        ("no socket", UNREACHABLE),
+        ("unknown database", (r"PostgreSQL", r"no database", r"create it|correct")),
+        ("wrong password", (r"PostgreSQL", r"password", r"database_url|correct")),
+        ("no password", (r"PostgreSQL", r"password", r"database_url|correct")),
+        ("no rights", (r"PostgreSQL", r"may not|permission|rights", r"grant")),
+        ("no address", (r"PostgreSQL", r"database_url", r"cannot be read")),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named(cluster: Cluster, tmp_path: Path, place: str, words: tuple[str, ...]):
+    """`serve`, `doctor` and commands say in a line what is wrong and what to do, without a traceback or password."""
+    url = {
+        "nobody listens": f"postgresql://app:{CANARY}@127.0.0.1:{free_port()}/tokenkeep",
+        "no socket": f"postgresql://app:{CANARY}@/tokenkeep?host={tmp_path}",
+        "unknown database": cluster.url(password=CANARY, database="nowhere"),
+        "wrong password": cluster.url("app", CANARY),
+        "no password": cluster.url("app"),
+        "no rights": cluster.url("app", "right", database="small"),
+        "no address": f"postgresql://app:{CANARY}@127.0.0.1:five/tokenkeep",
+    }[place]
+    site = site_on(tmp_path, url)
+    refused, listed, found = serve(site), say(site, "users", "list"), say(site, "doctor")
+    refused.check_refusal(*words)
+    listed.check_refusal(*words)
+    found.check_finding(*words)
+    for said in (refused, listed, found):
+        assert CANARY not in "".join(said.lines)
+
+
+def test_a_database_that_is_down_at_the_start_is_named(cluster: Cluster, tmp_path: Path):
+    """While it is down nothing starts, with exit code 1; as soon as it is up, the server does."""
+    site = site_on(tmp_path, cluster.url(database="small"))
+    with cluster.away():
+        serve(site).check_refusal(*UNREACHABLE)
+    with site:
+        site.start()
+        assert site.stop() == 0
+
+
+def check_unavailable(answer: httpx2.Response) -> None:
+    """Hold an answer to a refusal that asks to come again, and takes no cookie away."""
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "set-cookie" not in answer.headers
+
+
+def ready(server: ServerProcess) -> bool:
+    """Tell whether the server says that it can serve."""
+    return server.request("GET", "/readyz").status_code == 200
+
+
+def wait_until_stale(ada: Visitor) -> float:
+    """Return the seconds until a token is no longer checked; until then it is accepted, and never refused."""
+    started = time.monotonic()
+    while (answer := ada.get("/me")).status_code == 200:
+        assert time.monotonic() - started < STALENESS + 5
+        time.sleep(0.02)
+    check_unavailable(answer)
+    return time.monotonic() - started
+
+
+def test_a_database_that_goes_away_comes_back_without_a_restart(cluster: Cluster, server: ServerProcess, ada: Visitor):
+    """While it is away changes are 503 at once, tokens are checked for a while and then 503 too, never 401."""
+    with cluster.away():
+        for request in (ada.refresh, ada.login, ada.logout):
+            check_unavailable(request())
+        check_unavailable(server.request("GET", "/readyz"))
+        assert server.request("GET", "/livez").status_code == 200
+        say(server, "users", "disable", "Ada").check_refusal(*UNREACHABLE)
+        assert wait_until_stale(ada) <= STALENESS + 2
+        check_unavailable(server.request("GET", "/readyz"))
+        assert server.request("GET", "/livez").status_code == 200
+    wait_until(lambda: ready(server), "the database is found again")
+    assert ada.get("/me").status_code == 200
+    assert ada.refresh().status_code == 200
+    assert server.stop() == 0
+    told = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    assert any("PostgreSQL" in event["event"] and event["level"] in {"warning", "error"} for event in told)
+    assert "Traceback" not in server.log
+
+
+def test_what_is_revoked_while_it_is_away_is_revoked_when_it_is_back(
+    cluster: Cluster, server: ServerProcess, ada: Visitor
+):
+    """A logout that could not be made durable keeps its cookie, and works when it is tried again."""
+    with cluster.away():
+        check_unavailable(ada.logout())
+        assert ada.cookie is not None
+    wait_until(lambda: ready(server), "the database is found again")
+    cookie = ada.cookie
+    assert ada.logout().status_code == 200
+    assert ada.get("/me").status_code == 401
+    assert ada.refresh(cookie=cookie).json()["code"] == "no_valid_refresh_token"
+
+
+def test_a_database_that_is_silent_is_not_waited_for_without_end(cluster: Cluster, server: ServerProcess, ada: Visitor):
+    """A database that neither answers nor hangs up costs each request a bounded time, however many there are."""
+    crowd = [Visitor(server, "Ada", PASSWORD) for _ in range(12)]
+    for visitor in crowd:
+        visitor.cookie = ada.cookie
+
+    def refresh(visitor: Visitor) -> tuple[httpx2.Response, float]:
+        started = time.monotonic()
+        return visitor.refresh(), time.monotonic() - started
+
+    with cluster.frozen(), ThreadPoolExecutor(len(crowd)) as threads:
+        asked = [threads.submit(refresh, visitor) for visitor in crowd]
+        assert wait_until_stale(ada) <= STALENESS + 2
+        assert server.request("GET", "/livez").status_code == 200
+        for answer, seconds in (one.result() for one in asked):
+            check_unavailable(answer)
+            assert seconds < LONGEST_ANSWER
+    wait_until(lambda: ready(server), "the database answers again")
+    assert ada.get("/me").status_code == 200
+    assert ada.refresh().status_code == 200
+    assert server.stop() == 0
+
+
+def test_a_worker_that_finds_no_database_says_why(cluster: Cluster, server: ServerProcess):
+    """A worker that dies while the database is away cannot be replaced: the server ends with 1, and says why."""
+    with cluster.away():
+        for worker in psutil.Process(server.pid).children():
+            os.kill(worker.pid, signal.SIGKILL)
+        assert server.wait() == 1
+    assert "Traceback" not in server.log
+    assert "nothing answers" in server.log
+    server.start()
+    assert server.stop() == 0
+
+
+def test_a_server_ends_in_time_while_its_database_is_away(cluster: Cluster, server: ServerProcess):
+    """SIGTERM ends it within the draining time, with exit code 0, whether the database is away or there."""
+    with cluster.away():
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 11
+    server.start()
+    assert server.stop() == 0

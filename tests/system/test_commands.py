@@ -1,0 +1,87 @@
+"""Commands beside the running server: what they change takes effect in it within a second."""
+
+from __future__ import annotations
+
+import json
+
+from tests.system.conftest import on_sqlite
+from tests.system.server_process import ServerProcess, wait_until
+from tests.system.visitor import Visitor
+
+PASSWORD = "correct-horse-battery"
+NEW_PASSWORD = "wrong-donkey-fuel-cell"
+
+
+def signed_in(server: ServerProcess, name: str) -> Visitor:
+    """Return somebody who has just logged in."""
+    server.add_user(name, PASSWORD)
+    visitor = Visitor(server, name, PASSWORD)
+    assert visitor.login().status_code == 200
+    assert visitor.signed_in()
+    return visitor
+
+
+def wait_for_the_end(visitor: Visitor) -> None:
+    """Return when the access token is refused, within a second and because it was revoked."""
+    wait_until(lambda: not visitor.signed_in(), "the access token is refused", within=1.0)
+    assert visitor.get("/me").json()["code"] == "invalid_token"
+
+
+def test_disabling_ends_everything(server: ServerProcess):
+    """A disabled account's access tokens, sessions and password are refused; enabled again, only the password works."""
+    ada = signed_in(server, "Ada")
+    server.command("users", "disable", "Ada")
+    wait_for_the_end(ada)
+    assert ada.refresh().json()["code"] == "no_valid_refresh_token"
+    assert ada.login().json()["code"] == "invalid_credentials"
+    server.command("users", "enable", "Ada")
+    assert not ada.signed_in()
+    assert ada.refresh().json()["code"] == "no_valid_refresh_token"
+    assert ada.login().status_code == 200
+    assert ada.signed_in()
+
+
+@on_sqlite
+def test_a_new_role_or_password_counts_at_once(sqlite_server: ServerProcess):
+    """A role comes with the next refresh of the session that goes on; a password ends everything that was before it."""
+    server = sqlite_server
+    ada = signed_in(server, "Ada")
+    assert ada.get("/admin").status_code == 403
+    server.command("users", "set-role", "Ada", "admin")
+    wait_for_the_end(ada)
+    assert ada.refresh().status_code == 200
+    assert ada.get("/me").json()["role"] == "admin"
+    assert ada.get("/admin").status_code == 200
+    server.command("users", "set-password", "Ada", "--password-stdin", typed=f"{NEW_PASSWORD}\n")
+    wait_for_the_end(ada)
+    assert ada.refresh().json()["code"] == "no_valid_refresh_token"
+    assert ada.login().json()["code"] == "invalid_credentials"
+    changed = Visitor(server, "Ada", NEW_PASSWORD)
+    assert changed.login().status_code == 200
+    assert changed.signed_in()
+
+
+@on_sqlite
+def test_accounts_are_listed_and_mistakes_told_in_one_line(sqlite_server: ServerProcess):
+    """The list shows what server and commands have done, and no password; a refused command ends with exit code 1."""
+    ada = signed_in(sqlite_server, "Ada")
+    sqlite_server.add_user("Bob", PASSWORD, role="admin")
+    for words, complaint in (
+        (("users", "add", "ada", "--password-stdin"), "taken"),
+        (("users", "disable", "Nobody"), "no account named 'Nobody'"),
+    ):
+        done = sqlite_server.run(*words, typed=f"{PASSWORD}\n")
+        assert done.returncode == 1
+        assert done.stdout == ""
+        *hints, refusal = done.stderr.splitlines()
+        assert hints == [f"data directory: {sqlite_server.data}"]
+        assert refusal.startswith("tokenkeep: ")
+        assert complaint in refusal
+    printed = sqlite_server.command("users", "list", "--json")
+    listed = {account["name"]: account for account in map(json.loads, printed.splitlines())}
+    assert {name: account["role"] for name, account in listed.items()} == {"Ada": "user", "Bob": "admin"}
+    assert listed["Ada"]["id"] == ada.get("/me").json()["id"]
+    assert listed["Ada"]["lastLoginAt"] is not None
+    assert listed["Bob"]["lastLoginAt"] is None
+    for secret in (PASSWORD, "argon2"):
+        assert secret not in printed
