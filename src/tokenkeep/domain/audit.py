@@ -10,6 +10,8 @@ OPERATOR: Final = "operator"
 """The actor of what is done by a command on the host."""
 SYSTEM: Final = "system"
 """The actor of what the server does by itself."""
+ANYONE: Final = "anyone"
+"""The actor of a refused request: whoever sent it has not shown who they are."""
 
 
 class EventKind(StrEnum):

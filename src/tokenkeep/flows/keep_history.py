@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 from tokenkeep.domain.history import Position, check_history
@@ -23,16 +24,22 @@ class KeepHistory:
             RolledBack: it was put back to an older state.
         """
         stored, new = await self._storage.transact(_begin, secrets.token_urlsafe(12))
-        check_history(self._mark.read(), stored, new=new)
-        self._write(stored)
+        check_history(await asyncio.to_thread(self._mark.read), stored, new=new)
+        await self._write(stored)
 
     async def keep(self) -> None:
-        """Move the mark to where the database stands."""
-        self._write(await self._storage.read(_position))
+        """Move the mark to where the database stands; it never moves back.
 
-    def _write(self, position: Position) -> None:
+        Raises:
+            RolledBack: the database was put back to an older state under the running server.
+        """
+        position = await self._storage.read(_position)
+        check_history(self._written, position, new=False)
+        await self._write(position)
+
+    async def _write(self, position: Position) -> None:
         if position != self._written:
-            self._mark.write(position)
+            await asyncio.to_thread(self._mark.write, position)
             self._written = position
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import ANYONE, Event, EventKind
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import Client
@@ -41,8 +41,9 @@ class NoteRefusals:
         if len(self._waiting) >= CAPACITY:
             self.dropped += 1
             return
-        actor = account_id or "anyone"
-        event = Event(kind, self._clock.now(), actor, account_id, session_id, client.address, client.user_agent, detail)
+        event = Event(
+            kind, self._clock.now(), ANYONE, account_id, session_id, client.address, client.user_agent, detail
+        )
         self._waiting.append(event)
 
     def pseudonym(self, name_key: str) -> str:
