@@ -143,7 +143,8 @@ def passes(tests: list[str], workspace: Path) -> bool:
         "HYPOTHESIS_STORAGE_DIRECTORY": str(workspace / "hypothesis"),
     }
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    command += ["--confcutdir=tests/jose"]
+    # Without the conftest of the whole project, which needs the server; the same inputs for every mutant.
+    command += ["--confcutdir=tests/jose", "--hypothesis-profile=ci"]
     existing = [test for test in tests if (ROOT / test).exists()]
     if not existing:
         return True
@@ -176,6 +177,12 @@ def main() -> int:
             shutil.copytree(ROOT / "src", workspace / "src", ignore=shutil.ignore_patterns("__pycache__"))
             workspaces.put(workspace)
 
+        healthy = workspaces.get()
+        if not passes(TESTS, healthy):
+            print("the tests fail on the sources as they are")
+            return 2
+        workspaces.put(healthy)
+
         def judge(mutant: Mutant) -> tuple[Mutant, bool]:
             workspace = workspaces.get()
             try:
@@ -185,7 +192,9 @@ def main() -> int:
 
         alive = 0
         with ThreadPoolExecutor(options.jobs) as pool:
-            for mutant, survived in pool.map(judge, mutants):
+            for number, (mutant, survived) in enumerate(pool.map(judge, mutants), 1):
+                if number % 50 == 0:
+                    print(f"{number} of {len(mutants)} judged", flush=True)
                 if survived:
                     alive += 1
                     reason = EQUIVALENT.get((mutant.module, mutant.what))

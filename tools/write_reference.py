@@ -121,6 +121,14 @@ PROBLEMS = {
         "The member that `field` names is missing, unknown, of the wrong type, or breaks a rule that `error` tells.",
         "Correct that member.",
     ),
+    "too_many_requests": Entry(
+        "One address has tried too often (`login_limit_address`, `refresh_limit_address`), all together have "
+        "(`login_limit_everyone`), or the last failed attempts on this name are too recent: after five in a row it "
+        "must rest for 1, 2, 4 … seconds, at most five minutes. Behind a proxy that `trusted_proxies` does not name, "
+        "all clients are one address. The answer carries `Retry-After`.",
+        "Wait as long as `Retry-After` says. If it happens to everyone, look at the `address` in the log lines: is it "
+        "the proxy's, name the proxy in `trusted_proxies`.",
+    ),
     "headers_too_large": Entry(
         "The headers of the request have more than 16 KiB together, mostly cookies of other applications on the host.",
         "Delete those cookies, or give Tokenkeep a host name of its own.",
@@ -174,6 +182,7 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "shared-algorithm": ({"signing_algorithm": "HS256", "audiences": ("https://orders.example.com",)},),
     "allowed-origins": ({"allowed_origins": ("*",)}, {"allowed_origins": ("http://app.example.com",)}),
     "trusted-proxies": ({"trusted_proxies": ("everyone",)}, {"trusted_proxies": ("0.0.0.0/0",)}),
+    "rate-limits": ({"rate_limits": False, "issuer": "https://auth.example.com"},),
     "ops-token": ({"ops_token": Secret("short")},),
 }
 """Settings that break each safety rule."""
@@ -212,14 +221,14 @@ Values come from four places. A later one wins:
 
 In the file, names are written as below: `access_ttl = "10m"`, `trusted_proxies = ["10.0.0.5"]`. In variables and
 flags a list is one text with commas. A duration is a number with `ms`, `s`, `m`, `h` or `d`. A switch is `on` or
-`off`.
+`off`. A rate is a number and a duration: `60/1m`.
 
 An unknown name is an error in every place, so that a misspelt setting cannot silently keep its default.
 `tokenkeep settings` shows the values in force and where each came from; secrets are masked. `tokenkeep doctor`
 judges them.
 
-A change takes effect at the next start. `kill -HUP` reads everything again but the address, the port and the
-certificate's file names.
+A change takes effect at the next start, or after a [reload](deployment.md#exit-codes-and-signals); `host`, `port`,
+`data_dir`, `tls_cert` and `tls_key` want a start.
 
 ## Every setting
 """

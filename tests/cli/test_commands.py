@@ -166,7 +166,7 @@ def test_bad_settings_end_in_one_line(  # noqa: PLR0917  (the columns of a table
     outcome = run("users", "list")
     assert outcome.code == 1
     assert complaint in outcome.complaint
-    assert outcome.err.startswith("tokenkeep: ")
+    assert outcome.err.splitlines()[-1].startswith("tokenkeep: ")
     assert "hunter2" not in outcome.err
 
 

@@ -83,13 +83,12 @@ def haproxy(site: Site) -> list[str]:
 
 def caddy(site: Site) -> list[str]:
     """Set Caddy up, and return its command; its certificate is the test's, since it must not ask anyone for one."""
+    tls = f"tls {site.folder}/cert.pem {site.folder}/key.pem"
     changed = _changed(
         "Caddyfile",
         {
             "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
-            "{$TOKENKEEP_SITE:auth.example.com} {": (
-                f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n\ttls {site.folder}/cert.pem {site.folder}/key.pem"
-            ),
+            "{$TOKENKEEP_SITE:auth.example.com} {": f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n\t{tls}",
             "{$TOKENKEEP_UPSTREAM:127.0.0.1:8000}": f"127.0.0.1:{site.upstream}",
         },
     )

@@ -50,7 +50,7 @@ class Recorder:
             self.threads.add(threading.get_ident())
             self._under_way += 1
             self.most_at_once = max(self.most_at_once, self._under_way)
-        self.go_on.wait(30)
+        self.go_on.wait(5)
         try:
             return self._verify(argon2id, stored, password)
         finally:

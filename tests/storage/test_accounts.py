@@ -9,7 +9,15 @@ from dataclasses import replace
 import pytest
 
 from tests.storage.contracts import Engine, Processes
-from tests.storage.examples import NOW, a_session, an_account, load_account, store_account
+from tests.storage.examples import (
+    NOW,
+    a_session,
+    an_account,
+    load_account,
+    load_session,
+    store_account,
+    store_session,
+)
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.sessions import EndReason
@@ -107,6 +115,8 @@ async def test_a_disabled_account_cannot_be_claimed_even_as_it_is(storage: SqlSt
     disabled = await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW))
     assert disabled is not None
     assert not await storage.transact(lambda tx: tx.accounts.claim_for_login(disabled, password_hash="x", now=NOW))
+    assert await storage.transact(lambda tx: tx.accounts.change_password(disabled, password_hash="x")) is None
+    assert await load_account(storage, ada) == disabled
 
 
 async def test_no_session_outlives_a_password_change_that_it_raced(storage: SqlStorage, processes: Processes):
@@ -200,3 +210,56 @@ async def test_every_token_version_can_be_raised_at_once(storage: SqlStorage):
     assert await storage.transact(lambda tx: tx.accounts.raise_token_versions()) == 2
     assert await load_account(storage, ada) == replace(ada, token_version=3, disabled_at=NOW)
     assert await load_account(storage, bob) == replace(bob, token_version=8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tx, account: tx.accounts.set_password(account.id, password_hash="another"),
+        lambda tx, account: tx.accounts.set_role(account.id, role="admin"),
+        lambda tx, account: tx.accounts.disable(account.id, now=NOW),
+        lambda tx, account: tx.accounts.claim_for_login(account, password_hash="another", now=NOW),
+        lambda tx, account: tx.accounts.delete(account.id),
+    ],
+    ids=["another password", "another token version", "disabled", "hash upgraded", "deleted"],
+)
+async def test_a_password_change_loses_to_every_change_since_the_account_was_read(storage: SqlStorage, change: Change):
+    """`change_password` needs the account as it was when the old password was checked; else it changes nothing."""
+    ada = await store_account(storage)
+    await storage.transact(change, ada)
+    changed = await load_account(storage, ada)
+    assert await storage.transact(lambda tx: tx.accounts.change_password(ada, password_hash="mine")) is None
+    assert await load_account(storage, ada) == changed
+
+
+async def test_a_changed_password_raises_the_token_version(storage: SqlStorage):
+    """`change_password` returns the account as it now is, and touches no other."""
+    ada = await store_account(storage)
+    bob = await store_account(storage, an_account("Bob", password_hash=ada.password_hash))
+    changed = await storage.transact(lambda tx: tx.accounts.change_password(ada, password_hash="mine"))
+    assert changed == replace(ada, password_hash="mine", token_version=2)
+    assert await load_account(storage, ada) == changed
+    assert await load_account(storage, bob) == bob
+
+
+async def test_access_tokens_of_an_account_can_be_ended_alone(storage: SqlStorage):
+    """`end_tokens` raises the token version and nothing else; a disabled account's have ended already."""
+    ada = await store_account(storage)
+    ended = await storage.transact(lambda tx: tx.accounts.end_tokens(ada.id))
+    assert ended == replace(ada, token_version=2)
+    disabled = await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW))
+    assert await storage.transact(lambda tx: tx.accounts.end_tokens(ada.id)) is None
+    assert await storage.transact(lambda tx: tx.accounts.end_tokens(AccountId("nobody"))) is None
+    assert await load_account(storage, ada) == disabled
+
+
+async def test_a_deleted_account_takes_its_sessions_with_it(storage: SqlStorage):
+    """`delete` removes the account and what hangs on it, frees its name, and leaves everyone else alone."""
+    ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))
+    session, bobs = await store_session(storage, ada), await store_session(storage, bob)
+    assert await storage.transact(lambda tx: tx.accounts.delete(ada.id))
+    assert not await storage.transact(lambda tx: tx.accounts.delete(ada.id))
+    assert await load_account(storage, ada) is None
+    assert await storage.read(lambda tx: tx.sessions.find_with_account(session.id)) is None
+    assert await load_session(storage, bobs) == bobs
+    assert (await store_account(storage, an_account("ada"))).id != ada.id

@@ -6,7 +6,7 @@ import pytest
 
 from tests.storage.contracts import Processes, rows
 from tests.storage.examples import NOW
-from tokenkeep.domain.audit import OPERATOR, SYSTEM, Event, EventKind
+from tokenkeep.domain.audit import OPERATOR, SYSTEM, Event, EventFilter, EventKind
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.stores import SqlStorage
@@ -74,3 +74,39 @@ async def test_an_event_is_told_once_it_is_durable(storage: SqlStorage, processe
         await storage.transact(record_and_fail)
     await storage.transact(record_two)
     assert processes.observed == [FULL, second]
+
+
+async def test_the_log_is_searched_from_the_newest_event_back(storage: SqlStorage):
+    """Each condition narrows the search, all of them together too."""
+    events = [
+        Event(EventKind.SESSION_STARTED, NOW, OPERATOR, account_id="ada", session_id="s1", address="192.0.2.1"),
+        Event(EventKind.SESSION_STARTED, NOW + 1, OPERATOR, account_id="bob", session_id="s2", address="192.0.2.1"),
+        Event(EventKind.SESSION_ENDED, NOW + 2, OPERATOR, account_id="ada", session_id="s1", address="192.0.2.2"),
+        Event(EventKind.PASSWORD_SET, NOW + 3, OPERATOR, account_id="ada"),
+    ]
+    for event in events:
+        await storage.transact(lambda tx, event=event: tx.audit.record(event))
+    first, second, third, fourth = events
+    for wanted, found in (
+        (EventFilter(), [fourth, third, second, first]),
+        (EventFilter(limit=1), [fourth]),
+        (EventFilter(kind=EventKind.SESSION_STARTED), [second, first]),
+        (EventFilter(account_id="ada"), [fourth, third, first]),
+        (EventFilter(session_id="s1"), [third, first]),
+        (EventFilter(address="192.0.2.1"), [second, first]),
+        (EventFilter(since=NOW + 1), [fourth, third, second]),
+        (EventFilter(before=NOW + 2), [second, first]),
+        (EventFilter(account_id="ada", since=NOW + 1, before=NOW + 3, session_id="s1", limit=5), [third]),
+        (EventFilter(account_id="' OR '1' = '1"), []),
+    ):
+        assert await storage.read(lambda tx, wanted=wanted: tx.audit.search(wanted)) == found
+
+
+async def test_old_events_are_forgotten_some_at_a_time(storage: SqlStorage):
+    """`purge` forgets at most so many events from before an instant, and no others."""
+    for instant in range(4):
+        event = Event(EventKind.SESSION_ENDED, NOW + instant, OPERATOR)
+        await storage.transact(lambda tx, event=event: tx.audit.record(event))
+    counts = [await storage.transact(lambda tx: tx.audit.purge(before=NOW + 3, limit=2)) for _ in range(3)]
+    assert counts == [2, 1, 0]
+    assert [event.at for event in await storage.read(lambda tx: tx.audit.search(EventFilter()))] == [NOW + 3]

@@ -188,3 +188,19 @@ async def test_the_position_tells_how_far_the_history_has_come(storage: SqlStora
     with pytest.raises(ValueError, match="undone"):
         await storage.transact(begin_and_fail)
     assert await position(storage) == await position(other) == Position("first", 1)
+
+
+async def test_what_has_expired_is_forgotten_and_its_numbers_are_not_given_again(storage: SqlStorage):
+    """`purge` forgets at most so many entries that expired before an instant; the numbers after them go on."""
+    for revoked_at in (NOW, NOW + 1, NOW + 2, NOW + 3):
+        await append(storage, a_revocation(revoked_at=revoked_at))
+    last = NOW + 3 + GREATEST_LEEWAY
+    forgotten = [
+        await storage.transact(lambda tx: tx.revocations.purge(before=last, limit=2)),
+        await storage.transact(lambda tx: tx.revocations.purge(before=last, limit=2)),
+        await storage.transact(lambda tx: tx.revocations.purge(before=last, limit=2)),
+        await storage.transact(lambda tx: tx.revocations.purge(before=last + 1, limit=2)),
+    ]
+    assert forgotten == [2, 1, 0, 1]
+    await append(storage)
+    assert [each.number for each in await after(storage, now=0)] == [5]

@@ -40,7 +40,9 @@ def test_a_changed_envelope_is_refused(data: st.DataObject):
         SEALER.open(changed, purpose="p", name="n")
 
 
-@pytest.mark.parametrize(("purpose", "name"), [("p", "m"), ("q", "n"), ("", "p\0n"), ("p\0n", ""), ("P", "n")])
+@pytest.mark.parametrize(
+    ("purpose", "name"), [("p", "m"), ("q", "n"), ("", "p\0n"), ("p\0n", ""), ("P", "n"), ("pn", ""), ("", "pn")]
+)
 def test_an_envelope_opens_for_nothing_else(purpose: str, name: str):
     """An envelope that was moved to another place does not open there."""
     with pytest.raises(SecretMismatch):

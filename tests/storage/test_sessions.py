@@ -10,12 +10,11 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from tests.storage.contracts import Engine, Processes, execute, rows
+from tests.storage.contracts import Engine, Processes
 from tests.storage.examples import NOW, a_session, an_account, load_session, store_account, store_session
 from tokenkeep.domain.identifiers import SessionId
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, Session, SessionPolicy, advanced
 from tokenkeep.flows.ports import Transaction
-from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.stores import SqlStorage
 
 POLICY = SessionPolicy(idle=1_000, absolute=2_000, grace=10)
@@ -193,13 +192,41 @@ async def test_live_sessions_are_neither_ended_nor_expired(storage: SqlStorage):
         assert await storage.read(lambda tx, now=instant: tx.sessions.count_live(now=now)) == live
 
 
-async def test_an_account_takes_its_sessions_with_it(storage: SqlStorage, database: Database):
-    """When an account's row goes, its sessions go too."""
+async def test_live_sessions_are_listed_the_last_used_first(storage: SqlStorage):
+    """`live_of` lists an account's sessions that are neither ended nor expired, and nobody else's."""
+    ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))
+    await store_session(storage, bob)
+    older = await store_session(storage, ada, last_used_at=NOW + 1)
+    newer = await store_session(storage, ada, last_used_at=NOW + 2, idle_expires_at=NOW + 10)
+    await store_session(storage, ada, idle_expires_at=NOW + 5)
+    ended = await store_session(storage, ada)
+    await storage.transact(lambda tx: tx.sessions.end(ended.id, EndReason.LOGOUT, now=NOW))
+    assert await storage.read(lambda tx: tx.sessions.live_of(ada.id, now=NOW + 5)) == [newer, older]
+    assert await storage.read(lambda tx: tx.sessions.live_of(ada.id, now=NOW + 10)) == [older]
+
+
+async def test_known_addresses_are_those_of_late(storage: SqlStorage):
+    """`addresses_of` names each address once that the account used since an instant, from ended sessions too."""
+    ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))
+    await store_session(storage, bob, address="192.0.2.1")
+    ended = await store_session(storage, ada, address="192.0.2.2", last_used_at=NOW + 3)
+    await storage.transact(lambda tx: tx.sessions.end(ended.id, EndReason.LOGOUT, now=NOW + 4))
+    for last_used_at, address in ((NOW + 2, "192.0.2.2"), (NOW + 2, "2001:db8::1"), (NOW + 1, "192.0.2.4")):
+        await store_session(storage, ada, address=address, last_used_at=last_used_at)
+    found = await storage.read(lambda tx: tx.sessions.addresses_of(ada.id, since=NOW + 1))
+    assert sorted(found) == ["192.0.2.2", "2001:db8::1"]
+
+
+async def test_sessions_are_forgotten_after_their_absolute_end(storage: SqlStorage):
+    """`purge` forgets at most so many sessions that were over before an instant, and no others."""
     ada = await store_account(storage)
-    session = await store_session(storage, ada)
-    await execute(database, "DELETE FROM accounts WHERE id = $1", ada.id)
-    assert await storage.read(lambda tx: tx.sessions.find_with_account(session.id)) is None
-    assert await rows(database, "SELECT id FROM sessions") == []
+    over = [await store_session(storage, ada, expires_at=NOW + 10 + number) for number in range(3)]
+    kept = [await store_session(storage, ada, idle_expires_at=NOW, expires_at=NOW + 13)]
+    purge: Callable[[Transaction], Awaitable[int]] = lambda tx: tx.sessions.purge(before=NOW + 13, limit=2)  # noqa: E731
+    assert [await storage.transact(purge) for _ in range(3)] == [2, 1, 0]
+    for session in over:
+        assert await storage.read(lambda tx, session=session: tx.sessions.find_with_account(session.id)) is None
+    assert [await load_session(storage, session) for session in kept] == kept
 
 
 async def test_every_session_of_everyone_can_end_at_once(storage: SqlStorage):

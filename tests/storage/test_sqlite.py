@@ -117,18 +117,21 @@ def run_elsewhere(path: Path, sql: str) -> list[list[object]]:
     return found
 
 
-@pytest.mark.parametrize("made", ["just now", "before"])
+@pytest.mark.parametrize("opened", ["when it was made", "again", "twice"])
 async def test_other_processes_come_and_go_while_the_database_is_open(
-    engine: SqliteEngine, shelf: SqliteDatabase, made: str
+    engine: SqliteEngine, processes: Processes, shelf: SqliteDatabase, opened: str
 ):
     """A process that closes the database leaves it to those that have it open: each sees what the others commit.
 
     A process whose locks were lost would have its write-ahead log deleted by the next one that closes the database,
     and would go on writing to a file that nobody else has.
     """
-    if made == "before":
+    if opened == "again":
         await shelf.close()
         await shelf.open()
+    if opened == "twice":
+        await rows(shelf, "SELECT id FROM things")
+        await processes.database()
     for number in (1, 3, 5):
         await execute(shelf, "INSERT INTO things (id) VALUES ($1)", number)
         run_elsewhere(engine.path, f"INSERT INTO things (id) VALUES ({number + 1})")

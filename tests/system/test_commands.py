@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.system.conftest import on_sqlite
 from tests.system.server_process import ServerProcess, wait_until
 from tests.system.visitor import Visitor
 
 PASSWORD = "correct-horse-battery"
 NEW_PASSWORD = "wrong-donkey-fuel-cell"
+pytestmark = pytest.mark.slow
 
 
 def signed_in(server: ServerProcess, name: str) -> Visitor:

@@ -6,12 +6,14 @@ import asyncio
 from collections import Counter
 
 import httpx2
+import pytest
 
 from tests.system.conftest import Start, on_postgres
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 from tests.system.visitor import COOKIE, Visitor, cookie_in
 
 PASSWORD = "correct-horse-battery"
+pytestmark = pytest.mark.slow
 CROWD = 200
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 
 import httpx2
+import pytest
 
 from tests.system.conftest import on_sqlite
 from tests.system.server_process import ServerProcess
 from tests.system.visitor import Visitor
 
 PASSWORD = "correct-horse-battery"
+pytestmark = pytest.mark.slow
 
 
 def signed_in(server: ServerProcess) -> Visitor:

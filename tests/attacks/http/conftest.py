@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import argon2
 import pytest
 
 from tests.attacks.http.attacker import NAME, PASSWORD, Attacker
 from tests.attacks.http.wire import Target
 from tests.system.server_process import ServerProcess
 from tokenkeep.observability import set_up_logging
+from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
@@ -23,6 +25,16 @@ Log = Callable[[], list[dict[str, Any]]]
 
 OpenServer = Callable[..., Any]
 """Opens another server in the test; settings as keywords."""
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed in no time by the servers inside the tests; what that costs is tested elsewhere."""
+
+    def make(hasher: Argon2id, _parameters: object) -> None:
+        hasher._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+    monkeypatch.setattr(Argon2id, "__init__", make)
 
 
 @pytest.fixture

@@ -20,12 +20,11 @@ LONGEST_ANSWER: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer off the wire; `closed` tells whether the connection ended with it."""
+    """One answer off the wire."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    closed: bool = False
 
     def all(self, name: str) -> list[str]:
         """Return the values of all headers of a name, which is in lower case."""
@@ -78,6 +77,17 @@ class Connection:
             self._receive(left)
         return self._ended
 
+    def has_answer(self, *, within: float) -> bool:
+        """Tell whether the server begins to answer, or ends the connection, within so many seconds."""
+        if not self._received and not self._ended:
+            self._receive(within)
+        return bool(self._received) or self._ended
+
+    def whatever_comes(self, *, within: float) -> bytes | None:
+        """Return what has been received when the server ends the connection or the time is over; None if nothing."""
+        self.ended(within=within)
+        return self._received or None
+
     def read_answer(self, *, method: str = "GET", within: float = LONGEST_ANSWER) -> Answer | None:
         """Return the next answer; None if the server ends the connection instead."""
         deadline = time.monotonic() + within
@@ -127,12 +137,7 @@ class Target:
         """Send octets over a connection of their own; None if the server ends it without an answer."""
         with self.connect() as connection:
             connection.send(request)
-            method = request.partition(b" ")[0].decode("latin-1")
-            answer = connection.read_answer(method=method, within=within)
-            if answer is None:
-                return None
-            closed = connection.ended(within=0.2)
-            return Answer(answer.status, answer.headers, answer.body, closed)
+            return connection.read_answer(method=request.partition(b" ")[0].decode("latin-1"), within=within)
 
     def get(self, path: str, *, fields: bytes = b"", method: bytes = b"GET") -> bytes:
         """Return a request without a body."""

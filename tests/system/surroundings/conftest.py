@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.system.server_process import ServerProcess
+from tests.system.surroundings.forked import ForkedServer
+from tests.system.surroundings.spoken import add_account
 
 PASSWORD = "correct-horse-battery"
 
@@ -16,9 +18,9 @@ PASSWORD = "correct-horse-battery"
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a server with the account Ada, which was stopped in good order."""
-    with ServerProcess(tmp_path_factory.mktemp("made")) as server:
+    with ForkedServer(tmp_path_factory.mktemp("made")) as server:
         server.start()
-        server.add_user("Ada", PASSWORD)
+        add_account(server, "Ada", PASSWORD)
         assert server.stop() == 0
     return server.data
 
@@ -28,7 +30,7 @@ def site(made: Path, tmp_path: Path) -> Iterator[ServerProcess]:
     """A server that has not been started, on a copy of those data."""
     shutil.copytree(made, tmp_path / "data")
     (tmp_path / "data").chmod(0o700)
-    server = ServerProcess(tmp_path)
+    server = ForkedServer(tmp_path)
     yield server
     server.kill()
     server.data.chmod(0o700)

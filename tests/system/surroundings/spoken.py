@@ -1,30 +1,19 @@
-"""What a command says: its exit code and its lines. Run in a process that has the command already in memory.
-
-A command needs a second to load its libraries and a tenth of one to do its work. Here a process that has loaded them
-(the fork server of `multiprocessing`) is copied for each command.
-"""
+"""What a command says: its exit code and its lines."""
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import re
 import signal
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tests.system.server_process import LONGEST_WAIT, ServerProcess
-
-_LOADED: Final = multiprocessing.get_context("forkserver")
-_LOADED.set_forkserver_preload(["tokenkeep.cli.main"])
-_CAPABILITY_VERSION: Final = 0x20080522
+from tests.system.surroundings.forked import ForkedProcess, Surroundings
 
 
 @dataclass(frozen=True)
@@ -61,46 +50,39 @@ class Said:
 class Command:
     """A command under way."""
 
-    process: BaseProcess
+    process: ForkedProcess
     output: Path
 
     def kill(self) -> None:
         """Kill it with all that it has started; nothing happens when it has ended."""
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def wait(self) -> Said:
         """Return what it said, once it has ended; the exit code is negative when it was killed."""
-        self.process.join(LONGEST_WAIT)
-        assert self.process.exitcode is not None, self.output.read_text()
+        code = self.process.wait(LONGEST_WAIT)
         lines = [line for line in self.output.read_text().splitlines() if line.strip()]
-        return Said(self.process.exitcode, [line for line in lines if not line.startswith("data directory: ")])
+        return Said(code, [line for line in lines if not line.startswith("data directory: ")])
 
 
 @contextmanager
-def started(
-    site: ServerProcess, *words: str, typed: str = "", powerless: bool = False, now: int | None = None
-) -> Iterator[Command]:
+def started(site: ServerProcess, *words: str, typed: str = "", **around: Any) -> Iterator[Command]:
     """Start a command on the data of a server; it is dead in the end.
 
     Args:
         typed: its standard input.
-        powerless: take from root what other users do not have: reading and writing what is closed to them.
-        now: what its clock says, in milliseconds since the epoch; by default the time.
+        around: `powerless` and `now`, as in `Surroundings`.
     """
-    with tempfile.NamedTemporaryFile("w+", suffix=".in") as keyboard, tempfile.NamedTemporaryFile("w+") as output:
+    with tempfile.NamedTemporaryFile("w+") as keyboard, tempfile.NamedTemporaryFile("w+") as output:
         keyboard.write(typed)
         keyboard.flush()
-        arguments = [*words, "--data-dir", str(site.data)]
-        around = _Surroundings(site.directory, site._environ, keyboard.name, output.name, powerless, now)
-        process = _LOADED.Process(target=_run, args=(arguments, around))
-        process.start()
-        command = Command(process, Path(output.name))
+        where = Surroundings(site.directory, dict(site._environ), output.name, keyboard.name, **around)
+        command = Command(ForkedProcess([*words, "--data-dir", str(site.data)], where), Path(output.name))
         try:
             yield command
         finally:
             command.kill()
-            process.join()
+            command.process.wait()
 
 
 def say(site: ServerProcess, *words: str, **around: Any) -> Said:
@@ -114,41 +96,7 @@ def serve(site: ServerProcess, **around: Any) -> Said:
     return say(site, "serve", *site.arguments, **around)
 
 
-@dataclass(frozen=True)
-class _Surroundings:
-    directory: Path
-    environ: Mapping[str, str]
-    keyboard: str
-    output: str
-    powerless: bool
-    now: int | None
-
-
-def _run(arguments: list[str], around: _Surroundings) -> None:
-    os.setsid()
-    for path, flags, numbers in ((around.keyboard, os.O_RDONLY, (0,)), (around.output, os.O_WRONLY, (1, 2))):
-        handle = os.open(path, flags)
-        for number in numbers:
-            os.dup2(handle, number)
-        os.close(handle)
-    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    os.environ.clear()
-    os.environ.update(around.environ)
-    os.chdir(around.directory)
-    sys.argv = ["tokenkeep", *arguments]
-    if around.powerless and os.geteuid() == 0 and sys.platform == "linux":
-        _drop_capabilities()
-    from tokenkeep import assembly
-    from tokenkeep.cli import main
-
-    if (now := around.now) is not None:
-        assembly.SystemClock.now = lambda _clock: now  # type: ignore[method-assign]
-    main()
-
-
-def _drop_capabilities() -> None:
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(header, nothing) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
+def add_account(site: ServerProcess, name: str, password: str) -> None:
+    """Add an account with the command that people use."""
+    said = say(site, "users", "add", name, "--password-stdin", typed=password)
+    assert said.code == 0, said

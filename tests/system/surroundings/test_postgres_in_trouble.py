@@ -19,7 +19,8 @@ import pytest
 from tests.system.conftest import POSTGRES
 from tests.system.server_process import ServerProcess, free_port, wait_until
 from tests.system.surroundings.cluster import Cluster
-from tests.system.surroundings.spoken import say, serve
+from tests.system.surroundings.forked import ForkedServer
+from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
 
 pytestmark = POSTGRES
@@ -45,7 +46,7 @@ def cluster() -> Iterator[Cluster]:
 def site_on(directory: Path, url: str) -> ServerProcess:
     """Return a server, not started, on a database."""
     environ = {"TOKENKEEP_DATABASE_URL": url, "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
-    return ServerProcess(directory, environ=environ, revocation_max_staleness=f"{STALENESS:.0f}s", log_level="warning")
+    return ForkedServer(directory, environ=environ, revocation_max_staleness=f"{STALENESS:.0f}s", log_level="warning")
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def server(cluster: Cluster, tmp_path: Path) -> Iterator[ServerProcess]:
     cluster.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", database="tokenkeep")
     with site_on(tmp_path, cluster.url(database="tokenkeep")) as started:
         started.start()
-        started.add_user("Ada", PASSWORD)
+        add_account(started, "Ada", PASSWORD)
         yield started
 
 

@@ -21,7 +21,8 @@ from tests.system.conftest import SQLITE
 from tests.system.server_process import ServerProcess, wait_until
 from tests.system.surroundings.conftest import PASSWORD
 from tests.system.surroundings.disks import no_file_grows, small_disk
-from tests.system.surroundings.spoken import say, serve
+from tests.system.surroundings.forked import ForkedServer
+from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
 
 pytestmark = SQLITE
@@ -131,9 +132,9 @@ def check_writing_fails(server: ServerProcess, ada: Visitor, *words: str) -> Non
 
 def test_a_full_disk_refuses_changes_until_there_is_room(tmp_path: Path):
     """Changes are 503 and not half done, the command says why; with room again everybody goes on as before."""
-    with small_disk(tmp_path / "data") as disk, ServerProcess(tmp_path, log_level="warning") as server:
+    with small_disk(tmp_path / "data") as disk, ForkedServer(tmp_path, log_level="warning") as server:
         server.start()
-        server.add_user("Ada", PASSWORD)
+        add_account(server, "Ada", PASSWORD)
         ada = Visitor(server, "Ada", PASSWORD)
         assert ada.login().status_code == 200
         before = contents(server)
@@ -149,7 +150,7 @@ def test_a_full_disk_refuses_changes_until_there_is_room(tmp_path: Path):
 
 def test_a_full_disk_at_the_start_is_named(tmp_path: Path):
     """On a full disk nothing starts, for the first time or again; with room it does, and is whole."""
-    with small_disk(tmp_path / "data") as disk, ServerProcess(tmp_path) as server:
+    with small_disk(tmp_path / "data") as disk, ForkedServer(tmp_path) as server:
         disk.fill()
         serve(server).check_refusal(r"/data", r"no space|full")
         disk.make_room()

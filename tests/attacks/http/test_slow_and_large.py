@@ -1,0 +1,132 @@
+"""Clients that send too much, too slowly, or nothing at all: bounded memory, bounded time, and others are served."""
+
+from __future__ import annotations
+
+import struct
+import time
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from tests.attacks.http.wire import Target
+from tokenkeep.api.requests import BODY_TIMEOUT
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
+
+MEBIBYTE: Final = 1024 * 1024
+MOST_GROWTH: Final = 48 * MEBIBYTE
+"""Bytes of resident memory that any of this may add: some buffers, never what was sent."""
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def test_bodies_of_ten_megabytes_are_refused_unread(target: Target) -> None:
+    """Twenty bodies of 10 MB, sized or in chunks, are each refused at once, and are not held."""
+    before, memory = target.state(), target.memory()
+    large = b'{"password":"' + b"a" * 10_000_000 + b'"}'
+    for request in (target.post("/login", large), target.chunked("/login", b"%x\r\n%s" % (len(large), large))):
+        for _ in range(10):
+            answer = _answer_while_sending(target, request)
+            # A client that is still sending may see the reset before the answer.
+            assert answer is None or answer.startswith(b"HTTP/1.1 413 ")
+    assert target.memory() - memory < MOST_GROWTH
+    assert target.state() == before
+    assert target.healthy()
+
+
+def test_a_password_of_a_mebibyte_is_refused(target: Target) -> None:
+    """A password of 1 MiB is a body that is too large."""
+    answer = _answer_while_sending(target, target.post("/login", b'{"name":"Ada","password":"%s"}' % (b"a" * MEBIBYTE)))
+
+    assert answer is None or answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_many_large_header_sections_are_refused_unread(target: Target) -> None:
+    """Header sections of 64 KiB and more, fifty at once, are refused and not held."""
+    memory = target.memory()
+    with ExitStack() as stack:
+        for size in (60 * 1024, 400 * 1024):
+            for _ in range(25):
+                connection = stack.enter_context(target.connect())
+                connection.send(target.get("/me", fields=b"X-Large: %s" % (b"a" * size))[:-2])
+        assert target.memory() - memory < MOST_GROWTH
+    answer = target.exchange(target.get("/me", fields=b"X-Large: %s\r\n" % (b"a" * 65_536)))
+    assert answer is not None
+    assert answer.status == 431
+
+
+def test_header_blocks_of_http_2_are_not_held(target: Target) -> None:
+    """A client that opens with HTTP/2 cannot make the server hold megabytes of headers for each connection."""
+    memory = target.memory()
+    with ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(target.connect())
+            if connection.send(PREFACE):
+                _send_header_block(connection, 8 * MEBIBYTE)
+        assert target.memory() - memory < MOST_GROWTH
+    assert target.healthy()
+
+
+@pytest.mark.slow
+def test_whoever_does_not_go_on_is_hung_up_on(target: Target) -> None:
+    """Nobody keeps a connection by saying nothing, half a request, half an HTTP/2 preface, or no second request."""
+    openings = {
+        "nothing": b"",
+        "a letter": b"P",
+        "half a preface": PREFACE[:20],
+        "HTTP/2 and nothing more": PREFACE,
+        "half a header": target.get("/livez")[:-10],
+        "one request": target.get("/livez"),
+    }
+    with ExitStack() as stack:
+        connections = {what: stack.enter_context(target.connect()) for what in openings}
+        for what, opening in openings.items():
+            connections[what].send(opening)
+        deadline = time.monotonic() + 12
+        for what, connection in connections.items():
+            assert connection.ended(within=max(0.1, deadline - time.monotonic())), what
+
+
+@pytest.mark.slow
+def test_a_body_of_a_byte_a_second_is_given_up(target: Target) -> None:
+    """A body that comes a byte a second is answered with 408 when its time is over, and the connection ends."""
+    before, started = target.state(), time.monotonic()
+    with target.connect() as connection:
+        connection.send(target.post("/login", b"", declared=1_000))
+        while not connection.has_answer(within=1) and time.monotonic() < started + BODY_TIMEOUT + 5:
+            connection.send(b" ")
+        answer = connection.read_answer()
+        took = time.monotonic() - started
+
+        assert answer is not None
+        assert (answer.status, answer.problem()["code"]) == (408, "request_timeout")
+        assert connection.ended(within=5)
+    assert BODY_TIMEOUT - 1 <= took <= BODY_TIMEOUT + 4
+    assert target.state() == before
+
+
+def test_slow_bodies_do_not_keep_others_waiting(target: Target) -> None:
+    """While a hundred bodies do not come, somebody else logs in without delay."""
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(target.connect()).send(target.post("/login", b"{", declared=1_000))
+        started = time.monotonic()
+        assert target.healthy()
+        assert time.monotonic() - started < 5
+
+
+def _answer_while_sending(target: Target, request: bytes) -> bytes | None:
+    """Send a request that may be answered before it is sent; return what came back, None if only a reset did."""
+    with target.connect() as connection:
+        connection.send(request)
+        return connection.whatever_comes(within=5)
+
+
+def _send_header_block(connection: object, size: int) -> None:
+    """Send an HTTP/2 header block that does not end, in frames of 16 KiB (RFC 9113 §6.2, §6.10)."""
+    field = b"\x00\x03x-a\x7f\x81\x7f" + b"a" * 16_384
+    for number in range(size // len(field)):
+        kind = 1 if number == 0 else 9
+        piece = field[:16_384]
+        if not connection.send(struct.pack(">I", len(piece))[1:] + bytes([kind, 0, 0, 0, 0, 1]) + piece):  # type: ignore[attr-defined]
+            return

@@ -1,0 +1,345 @@
+"""HTTPS by the server itself: the cookie that is locked to its host, old protocols, and a renewed certificate."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.attacks.http.attacker import NAME, PASSWORD
+from tests.system.server_process import LONGEST_WAIT, ServerProcess
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
+
+LOCKED: Final = "__Host-refreshToken"
+
+
+class Certificate:
+    """The files of a self-signed certificate for 127.0.0.1, which can be replaced by another."""
+
+    def __init__(self, directory: Path) -> None:
+        self.cert = directory / "cert.pem"
+        self.key = directory / "key.pem"
+        self.serial = 0
+        self.replace()
+
+    def replace(self) -> None:
+        """Write a new certificate with a new key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+            .sign(key, hashes.SHA256())
+        )
+        self.serial = certificate.serial_number
+        self.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        self.key.chmod(0o600)
+
+    def context(self) -> ssl.SSLContext:
+        """Return what trusts the certificate as it is now, and nothing else."""
+        return ssl.create_default_context(cafile=self.cert)
+
+
+class TlsServer(ServerProcess):
+    """A server that serves https itself."""
+
+    def __init__(self, directory: Path) -> None:
+        self.certificate = Certificate(directory)
+        super().__init__(directory, tls_cert=str(self.certificate.cert), tls_key=str(self.certificate.key))
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.arguments = [self.url if word == f"http://127.0.0.1:{self.port}" else word for word in self.arguments]
+
+    def client(self) -> httpx2.Client:
+        """Return a client that trusts the certificate as it is now."""
+        return httpx2.Client(
+            base_url=self.url, timeout=LONGEST_WAIT, trust_env=False, verify=self.certificate.context()
+        )
+
+    def handshake(self, context: ssl.SSLContext) -> ssl.SSLSocket:
+        """Return a connection whose handshake is done."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=LONGEST_WAIT)
+        try:
+            return context.wrap_socket(connection, server_hostname="127.0.0.1")
+        except BaseException:
+            connection.close()
+            raise
+
+
+@pytest.fixture(scope="module")
+def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    """A server with a certificate of its own and one account."""
+    with TlsServer(tmp_path_factory.mktemp("https")) as server:
+        server.start()
+        server.add_user(NAME, PASSWORD)
+        yield server
+
+
+def test_the_cookie_is_locked_to_its_host(https: TlsServer) -> None:
+    """Over TLS the cookie is `__Host-`, Secure, HttpOnly, SameSite=Strict, for `/` and without a domain; all flows."""
+    with https.client() as client:
+        login = client.post("/login", json={"name": NAME, "password": PASSWORD})
+        assert login.status_code == 200
+        value = _check_locked(login)
+        refreshed = client.post("/refresh", headers={"Cookie": f"{LOCKED}={value}"})
+        assert refreshed.status_code == 200
+        value = _check_locked(refreshed)
+        loose = client.post("/refresh", headers={"Cookie": f"refreshToken={value}"})
+        assert loose.status_code == 401
+        twice = client.post("/refresh", headers={"Cookie": f"{LOCKED}={value}; {LOCKED}={value}"})
+        assert twice.status_code == 400
+        logout = client.post("/logout", headers={"Cookie": f"{LOCKED}={value}"})
+        assert _check_locked(logout) == ""
+        assert "Max-Age=0" in logout.headers["set-cookie"]
+        for reply in (login, refreshed, loose, twice, logout):
+            assert reply.headers["strict-transport-security"].startswith("max-age=31536000")
+        ended = client.post("/refresh", headers={"Cookie": f"{LOCKED}={value}"})
+        assert ended.status_code == 401
+
+
+def test_a_jar_keeps_the_cookie_and_loses_it(https: TlsServer) -> None:
+    """A cookie jar that knows the rules takes the cookie, sends it, and forgets it at logout."""
+    with https.client() as client:
+        client.post("/login", json={"name": NAME, "password": PASSWORD})
+        assert [cookie.name for cookie in client.cookies.jar] == [LOCKED]
+        assert client.post("/refresh").status_code == 200
+        assert client.post("/logout").status_code == 200
+        assert not list(client.cookies.jar)
+
+
+def test_old_protocols_are_refused(https: TlsServer) -> None:
+    """TLS 1.2 and 1.3 are spoken, 1.1 and 1.0 are not."""
+    for version, spoken in (
+        (ssl.TLSVersion.TLSv1, False),
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ):
+        context = ssl.create_default_context(cafile=https.certificate.cert)
+        with _allowed_to_be_old():
+            context.minimum_version = context.maximum_version = version
+        # A client of today would not even try otherwise.
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        if spoken:
+            with https.handshake(context) as connection:
+                assert connection.version() == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
+        else:
+            with pytest.raises((ssl.SSLError, ConnectionResetError)):
+                https.handshake(context)
+
+
+def test_a_protocol_that_was_agreed_on_is_spoken(https: TlsServer) -> None:
+    """Whichever of HTTP/1.1 and HTTP/2 the server chooses of a client's offer, it answers in it."""
+    context = https.certificate.context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with https.handshake(context) as connection:
+        if connection.selected_alpn_protocol() == "h2":
+            connection.sendall(_http_2_request(https.port))
+            assert b"\x88" in _read_some(connection, 2)  # `:status: 200`, the first field of the answer (RFC 7541)
+        else:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % https.port)
+            assert _read_some(connection, 1).startswith(b"HTTP/1.1 200 ")
+
+
+def test_plain_http_on_the_https_port_is_no_login(https: TlsServer) -> None:
+    """A client that forgets the s gets no answer that it could take for one, and no password is taken."""
+    body = json.dumps({"name": NAME, "password": PASSWORD}).encode()
+    with socket.create_connection(("127.0.0.1", https.port), timeout=LONGEST_WAIT) as connection:
+        connection.sendall(
+            b"POST /login HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n\r\n%s"
+            % (https.port, len(body), body)
+        )
+        with contextlib.suppress(ConnectionResetError):
+            assert b"HTTP/" not in connection.recv(1_000)
+
+
+def test_only_the_right_certificate_and_key_start(tmp_path: Path) -> None:
+    """A key that is not the certificate's, or a file that is none, is said at the start and not by a dying worker."""
+    first, second = Certificate(_made(tmp_path / "a")), Certificate(_made(tmp_path / "b"))
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for cert, key in ((first.cert, second.key), (first.cert, empty), (empty, first.key), (first.cert, tmp_path / "no")):
+        server = ServerProcess(tmp_path, tls_cert=str(cert), tls_key=str(key))
+        server.arguments = [word.replace("http://", "https://") for word in server.arguments]
+        with server:
+            server.launch()
+            assert server.wait() == 1, server.log
+        assert "tls_" in server.log
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.slow
+def test_a_renewed_certificate_is_served_at_once(tmp_path: Path) -> None:
+    """After SIGHUP new connections soon get the new certificate; no request that was taken stays unanswered.
+
+    A connection that the old worker accepts in the moment in which it stops is closed before it says anything
+    (Granian does that); whoever tries again is served.
+    """
+    with TlsServer(tmp_path) as server:
+        server.start()
+        old = server.certificate.serial
+        server.certificate.replace()
+        os.kill(server.pid, signal.SIGHUP)
+
+        served = _ask_until(server, server.certificate.serial)
+
+        assert set(served) - {None} == {old, server.certificate.serial}
+        assert served.count(None) <= 2
+
+
+@pytest.mark.slow
+def test_a_certificate_behind_a_link_is_renewed(tmp_path: Path) -> None:
+    """Where the files are links, as certbot and Kubernetes make them, what they lead to now is what is served."""
+    generations = [Certificate(_made(tmp_path / name)) for name in ("one", "two")]
+    with TlsServer(tmp_path) as server:
+        for name in ("cert.pem", "key.pem"):
+            (tmp_path / name).unlink()
+            (tmp_path / name).symlink_to(tmp_path / "one" / name)
+        server.start()
+        assert _ask(server) == generations[0].serial
+        for name in ("cert.pem", "key.pem"):
+            (tmp_path / f"new-{name}").symlink_to(tmp_path / "two" / name)
+            (tmp_path / f"new-{name}").rename(tmp_path / name)
+            (tmp_path / "one" / name).unlink()
+        os.kill(server.pid, signal.SIGHUP)
+
+        served = _ask_until(server, generations[1].serial)
+
+        assert set(served) - {None} <= {each.serial for each in generations}
+        assert served.count(None) <= 2
+
+
+@pytest.mark.slow
+def test_a_renewal_that_is_half_done_stops_nobody(tmp_path: Path) -> None:
+    """SIGHUP between the writing of the certificate and of its key leaves the old pair in service, and says so."""
+    with TlsServer(tmp_path) as server:
+        server.start()
+        old = server.certificate.serial
+        key = server.certificate.key.read_bytes()
+        server.certificate.replace()
+        server.certificate.key.write_bytes(key)
+        os.kill(server.pid, signal.SIGHUP)
+
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:
+            assert _ask(server) == old, server.log
+            time.sleep(0.1)
+        assert "tls_key" in server.log
+
+
+def _ask_until(server: TlsServer, serial: int) -> list[int | None]:
+    """Ask until every answer comes with this certificate; for a while the old worker and the new one both answer."""
+    served: list[int | None] = []
+    deadline = time.monotonic() + LONGEST_WAIT
+    while served[-20:] != [serial] * 20:
+        assert time.monotonic() < deadline, server.log
+        served.append(_ask(server))
+    return served
+
+
+def _ask(server: TlsServer) -> int | None:
+    """Make one request over a connection of its own; return the serial number of the certificate that was served.
+
+    None if the connection was closed without a word. That nobody listens is a failure.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    received = b""
+    with contextlib.suppress(ssl.SSLEOFError, ConnectionResetError, BrokenPipeError):
+        with server.handshake(context) as connection:
+            certificate = connection.getpeercert(binary_form=True)
+            assert certificate is not None
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            received = connection.recv(1_000)
+    if not received:
+        return None
+    assert received.startswith(b"HTTP/1.1 200 ")
+    return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def _check_locked(reply: httpx2.Response) -> str:
+    """Return the cookie's value, after looking at all that is said of it."""
+    (header,) = reply.headers.get_list("set-cookie")
+    pair, *attributes = [part.strip() for part in header.split(";")]
+    name, _, value = pair.partition("=")
+    assert name == LOCKED
+    assert {each.partition("=")[0].lower() for each in attributes} == {
+        "path",
+        "httponly",
+        "samesite",
+        "secure",
+        "max-age",
+    }
+    assert {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"} <= set(attributes)
+    return value
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+@contextlib.contextmanager
+def _allowed_to_be_old() -> Iterator[None]:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _read_some(connection: ssl.SSLSocket, kind: int) -> bytes:
+    """Read an answer of HTTP/1.1 (kind 1), or the frames of HTTP/2 until there is one with headers (kind 2)."""
+    received = b""
+    while (kind == 1 and not received) or (kind == 2 and not any(each == 1 for each in _kinds(received))):
+        data = connection.recv(65_536)
+        assert data
+        received += data
+    return received
+
+
+def _kinds(frames: bytes) -> Iterator[Any]:
+    """Yield the type of each whole frame (RFC 9113 §4.1)."""
+    while len(frames) >= 9 and len(frames) >= 9 + (size := int.from_bytes(frames[:3])):
+        yield frames[3]
+        frames = frames[9 + size :]
+
+
+def _http_2_request(port: int) -> bytes:
+    """Return the preface, empty settings, and one request in literal header fields (RFC 9113 §3.4, RFC 7541 §6.2.2)."""
+    fields = {":method": "GET", ":scheme": "https", ":path": "/livez", ":authority": f"127.0.0.1:{port}"}
+    block = b"".join(
+        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields.items()
+    )
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + len(block).to_bytes(3) + bytes([1, 5, 0, 0, 0, 1]) + block
