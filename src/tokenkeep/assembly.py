@@ -156,7 +156,9 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
                 limits=limits,
             ),
             logout=Logout(storage, revoker, outside.secret_ring),
-            change_password=ChangePassword(storage, hasher, tokens, revoker, opener, policy=passwords, limits=limits),
+            change_password=ChangePassword(
+                storage, hasher, tokens, revoker, opener, policy=passwords, limits=limits, refusals=refusals
+            ),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
             overview=ViewOverview(storage),
@@ -168,6 +170,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             ready=lambda: outside.revoked.fresh(outside.clock.monotonic()),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
+            local=is_loopback(urlsplit(settings.issuer).hostname or ""),
         ),
         access_life=settings.access_ttl // _MILLISECOND,
     )
@@ -178,13 +181,18 @@ def is_embedded(settings: Settings) -> bool:
     return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
 
 
+def sqlite_file(settings: Settings, directory: DataDirectory) -> Path:
+    """Return the file of the embedded database."""
+    if settings.database_url is None:
+        return directory.database
+    return Path(settings.database_url.reveal().removeprefix(_SQLITE_URL))
+
+
 def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) -> Database:
     """Return the configured database, not yet open."""
     url = settings.database_url.reveal() if settings.database_url else None
-    if url is None:
-        return SqliteDatabase(directory.database, clock)
-    if url.startswith(_SQLITE_URL):
-        return SqliteDatabase(Path(url.removeprefix(_SQLITE_URL)), clock)
+    if url is None or url.startswith(_SQLITE_URL):
+        return SqliteDatabase(sqlite_file(settings, directory), clock)
     # Imported when configured only: the driver costs memory that the embedded default need not spend.
     from tokenkeep.storage.sql.postgres import PostgresDatabase
 
@@ -204,7 +212,9 @@ def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) 
     if settings.secret is not None:
         text: str | None = settings.secret.reveal()
     else:
-        text = directory.read_secret() or (directory.create_secret() if create else None)
+        text = directory.read_secret() or (
+            directory.create_secret(sqlite_file(settings, directory)) if create else None
+        )
     if text is None:
         raise SettingsError("no server secret: set TOKENKEEP_SECRET (make one with: tokenkeep secret generate)")
     try:

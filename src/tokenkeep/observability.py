@@ -75,6 +75,9 @@ class Metrics:
         self._revocations = Gauge(
             "tokenkeep_revocations", "Revocations that can still matter.", registry=self._registry
         )
+        self._dropped = Gauge(
+            "tokenkeep_audit_dropped", "Refusals counted and not written since the start.", registry=self._registry
+        )
         for kind in EventKind:
             self._events.labels(kind.value)
 
@@ -87,9 +90,10 @@ class Metrics:
         """Count an audit event that has been committed."""
         self._events.labels(event.kind.value).inc()
 
-    def exposition(self, *, revocations: int) -> bytes:
+    def exposition(self, *, revocations: int, dropped: int) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         self._revocations.set(revocations)
+        self._dropped.set(dropped)
         return generate_latest(self._registry)
 
 

@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tokenkeep import observability
 from tokenkeep.api import app as http
-from tokenkeep.api.frame import Answered
 from tokenkeep.assembly import (
     ObjectGraph,
     Outside,
@@ -28,11 +26,11 @@ from tokenkeep.assembly import (
 )
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.domain.history import RolledBack
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background, Chore
 from tokenkeep.flows.issue_tokens import ClaimsHook
-from tokenkeep.flows.note_refusals import NoteRefusals
-from tokenkeep.flows.ports import Clock, Transaction
+from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
@@ -74,7 +72,7 @@ class AuthServer:
         claims: ClaimsHook | None = None,
         exclusive: bool = True,
     ) -> None:
-        """Take the settings; nothing is read, written or connected before `open`.
+        """Take the settings; nothing is written or connected before `open`.
 
         Args:
             settings: by default what `tokenkeep.toml` and the environment say.
@@ -89,6 +87,7 @@ class AuthServer:
         self._unsafe = check_safety(self.settings)
         self._exclusive = exclusive
         self._mounted = False
+        self._busy = False
         self._metrics = Metrics()
         self._clock = clock or SystemClock()
         self._claims = claims
@@ -133,8 +132,11 @@ class AuthServer:
         """Make ready to serve: data directory, secret, database, schema, keys, revocations, background chores.
 
         Raises:
-            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, StorageUnavailable: it cannot, and why.
+            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, RolledBack, AlgorithmChanged,
+            StorageUnavailable: it cannot, and why.
+            RuntimeError: it is open already.
         """
+        self._require_closed()
         embedded = is_embedded(self.settings)
         for finding in self._unsafe:
             _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
@@ -148,8 +150,9 @@ class AuthServer:
             graph, database = await self._connect(create_secret=embedded)
             await migrate(database)
             await graph.history.check()
-            await graph.storage.transact(_register_access_life, graph.access_life)
+            await graph.follow_revocations.remember_access_life(graph.access_life)
             await graph.rotate_keys.establish()
+            await graph.hasher.prepare()
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
             background = Background(
@@ -161,7 +164,7 @@ class AuthServer:
                     Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
                 ]
             )
-            self._exit.push_async_callback(_flush_if_possible, graph.refusals)
+            self._exit.push_async_callback(_finish, graph)
             background.start()
             self._exit.push_async_callback(background.stop)
             self._http = http.build(
@@ -169,7 +172,7 @@ class AuthServer:
                 graph.services,
                 frame=frame_policy(self.settings, mounted=self._mounted),
                 allowed_origins=self.settings.allowed_origins,
-                observe=self._observe,
+                metrics=self._metrics,
             )
 
     async def open_for_commands(self) -> None:
@@ -178,6 +181,7 @@ class AuthServer:
         Raises:
             DataDirectoryError, SettingsError, SchemaMismatch, StorageUnavailable: it cannot, and why.
         """
+        self._require_closed()
         async with self._closed_on_error():
             self._require_directory()
             _, database = await self._connect(create_secret=False)
@@ -191,8 +195,8 @@ class AuthServer:
         """
         self._require_directory()
         database = choose_database(self.settings, self._directory, self._clock)
-        await database.open()
         try:
+            await database.open()
             return await migrate(database)
         finally:
             await database.close()
@@ -203,6 +207,7 @@ class AuthServer:
         Raises:
             DataDirectoryError, SettingsError, SchemaMismatch, StorageUnavailable: it cannot, and why.
         """
+        self._require_closed()
         async with self._closed_on_error():
             self._require_directory()
             if is_embedded(self.settings):
@@ -217,8 +222,11 @@ class AuthServer:
     async def close(self) -> None:
         """Stop the chores, finish what is under way, disconnect, and let another process serve."""
         self._http = None
-        await self._exit.aclose()
-        self._graph = None
+        try:
+            await self._exit.aclose()
+        finally:
+            self._graph = None
+            self._busy = False
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -263,6 +271,11 @@ class AuthServer:
             await self.close()
             raise
 
+    def _require_closed(self) -> None:
+        if self._busy:
+            raise RuntimeError("the server is open already")
+        self._busy = True
+
     def _prepare_directory(self, *, required: bool) -> None:
         try:
             self._directory.create()
@@ -287,7 +300,9 @@ class AuthServer:
             revoked=self._revoked,
             verifier=self.verifier,
             observe_event=self._metrics.count_event,
-            exposition=lambda: self._metrics.exposition(revocations=len(self._revoked)),
+            exposition=lambda: self._metrics.exposition(
+                revocations=len(self._revoked), dropped=self.graph.refusals.dropped
+            ),
             mark=FileMark(self._directory.mark) if self._directory.path.is_dir() else MemoryMark(),
             claims=self._claims,
         )
@@ -295,18 +310,6 @@ class AuthServer:
         self._exit.callback(graph.hasher.close)
         self._graph = graph
         return graph, database
-
-    def _observe(self, answered: Answered) -> None:
-        self._metrics.count_request(
-            method=answered.method, route=answered.route, status=answered.status, seconds=answered.seconds
-        )
-        observability.log_request(
-            method=answered.method,
-            path=answered.path,
-            status=answered.status,
-            seconds=answered.seconds,
-            address=answered.address,
-        )
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -329,12 +332,10 @@ def create_app() -> ASGIApp:
     return AuthServer().app
 
 
-async def _flush_if_possible(refusals: NoteRefusals) -> None:
+async def _finish(graph: ObjectGraph) -> None:
+    """Write what is still to be written, as far as the database lets it."""
     try:
-        await refusals.flush()
-    except StorageUnavailable as error:
-        _log.error("refusals were not written to the audit log: %s", error)
-
-
-async def _register_access_life(tx: Transaction, life: int) -> None:
-    await tx.revocations.register_access_life(life)
+        await graph.refusals.flush()
+        await graph.history.keep()
+    except (StorageUnavailable, RolledBack, DataDirectoryError) as error:
+        _log.error("the last audit events or the high-water mark were not written: %s", error)

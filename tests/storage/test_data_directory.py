@@ -97,21 +97,21 @@ def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path):
 def test_the_secret_is_made_once_and_kept(directory: DataDirectory):
     """The generated secret is 32 random bytes, readable by its owner only, and the same ever after."""
     assert directory.read_secret() is None
-    secret = directory.create_secret()
+    secret = directory.create_secret(directory.database)
     assert len(secret) == 43
     assert mode(directory.secret) == 0o600
     assert directory.read_secret() == secret == DataDirectory(directory.path).read_secret()
     assert {path.name for path in directory.path.iterdir()} == {".gitignore", "secret"}
     another = DataDirectory(directory.path.parent / "another")
     another.create()
-    assert another.create_secret() != secret
+    assert another.create_secret(another.database) != secret
 
 
 def test_no_new_secret_is_made_for_a_database_that_has_lost_its_own(directory: DataDirectory):
     """With a database and no secret, the refusal tells to put the secret back; nothing is made."""
     directory.database.touch(0o600)
     with pytest.raises(DataDirectoryError, match="put the secret back"):
-        directory.create_secret()
+        directory.create_secret(directory.database)
     assert directory.read_secret() is None
 
 

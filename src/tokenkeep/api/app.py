@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,8 +14,9 @@ from starlette.types import ASGIApp
 
 from tokenkeep.api.dispatch import routes_of
 from tokenkeep.api.endpoint import Endpoint, Services
-from tokenkeep.api.frame import Answered, Frame, FramePolicy
+from tokenkeep.api.frame import Frame, FramePolicy
 from tokenkeep.api.problems import problem_of
+from tokenkeep.observability import Metrics
 
 
 def build(
@@ -24,16 +25,16 @@ def build(
     *,
     frame: FramePolicy,
     allowed_origins: Sequence[str],
-    observe: Callable[[Answered], None],
+    metrics: Metrics,
 ) -> ASGIApp:
     """Return the application that serves the endpoints.
 
     Args:
         frame: what is let in.
         allowed_origins: origins besides the issuer's whose pages may read answers (CORS).
-        observe: told of each answer.
+        metrics: where answers are counted.
     """
-    middleware = [Middleware(Frame, policy=frame, observe=observe)]
+    middleware = [Middleware(Frame, policy=frame, metrics=metrics)]
     if allowed_origins:
         middleware.append(
             Middleware(

@@ -84,9 +84,9 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
 
 
 def _is_operator(services: Services, request: Request) -> bool:
-    """Tell whether a request comes from this machine itself, past no proxy, or carries the operations token."""
+    """Tell whether a request comes from this machine to a server for this machine only, or has the operations token."""
     peer = request.client.host if request.client else ""
-    if is_loopback(peer) and not any(name in request.headers for name in _FORWARDED):
+    if services.local and is_loopback(peer) and not any(name in request.headers for name in _FORWARDED):
         return True
     given = request.headers.get("authorization", "").encode()
     expected = services.ops_token

@@ -47,6 +47,7 @@ class Services:
     ready: Callable[[], bool]
     metrics: Callable[[], bytes]
     ops_token: str | None = field(repr=False)
+    local: bool
 
 
 class Guard(Enum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,13 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenkeep.api.addresses import Proxies, is_loopback
 from tokenkeep.api.problems import problem
-from tokenkeep.observability import request_id
+from tokenkeep.observability import Metrics, log_request, request_id
 
 LARGEST_HEADERS: Final = 16 * 1024
 """Bytes of the largest header section."""
 
 _OWN_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.-]{8,64}")
-_ANY_HOST: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_ANY_HOST: Final = frozenset({"/livez", "/readyz"})
 """Routes that orchestrators call by address."""
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -29,19 +28,7 @@ _SECURITY_HEADERS: Final = (
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
-_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One answered request, for the log and the metrics; `route` is the table's path, `path` is what was asked."""
-
-    method: str
-    route: str
-    path: str
-    status: int
-    seconds: float
-    address: str
+_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +51,10 @@ class FramePolicy:
 class Frame:
     """The outermost middleware."""
 
-    def __init__(self, app: ASGIApp, *, policy: FramePolicy, observe: Callable[[Answered], None]) -> None:
+    def __init__(self, app: ASGIApp, *, policy: FramePolicy, metrics: Metrics) -> None:
         self._app = app
         self._policy = policy
-        self._observe = observe
+        self._metrics = metrics
         self._headers = (*_SECURITY_HEADERS, _STRICT_TRANSPORT) if policy.secure else _SECURITY_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,17 +79,15 @@ class Frame:
             answer = self._refusal(scope, headers) or self._app
             await answer(scope, receive, send_framed)
         finally:
-            self._observe(
-                Answered(
-                    method=scope["method"],
-                    route=scope.get("tokenkeep.route", "other"),
-                    path=scope["path"],
-                    status=status,
-                    seconds=time.monotonic() - started,
-                    address=scope["client"][0] if scope.get("client") else "",
-                )
-            )
+            self._tell(scope, status, time.monotonic() - started)
             request_id.reset(marker)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answered request; metrics know the table's path, the log the one that was asked."""
+        method, address = scope["method"], scope["client"][0] if scope.get("client") else ""
+        route = scope.get("tokenkeep.route", "other")
+        self._metrics.count_request(method=method, route=route, status=status, seconds=seconds)
+        log_request(method=method, path=scope["path"], status=status, seconds=seconds, address=address)
 
     def _refusal(self, scope: Scope, headers: _Headers) -> Response | None:
         """Return the answer to a request that may not come in; name the client of one that may."""

@@ -48,7 +48,7 @@ def search(limit: int, as_json: bool, config: Path | None, **wanted: Any) -> Non
     if wanted["within"] is not None:
         try:
             since = int((datetime.now(UTC) - parse_duration(wanted["within"])).timestamp() * 1000)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise click.UsageError(f"--within: {error}") from None
     event_filter = EventFilter(
         kind=EventKind(wanted["kind"]) if wanted["kind"] else None,

@@ -55,7 +55,10 @@ async def _open_and_run(settings: Settings, work: Callable[[AuthServer], Awaitab
     server = AuthServer(settings)
     await server.open_for_commands()
     try:
-        return await work(server)
+        await server.graph.history.keep()
+        result = await work(server)
+        await server.graph.history.keep()
+        return result
     finally:
         await server.close()
 

@@ -18,6 +18,7 @@ from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import RolledBack
+from tokenkeep.domain.signing_keys import AlgorithmChanged
 from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.jose.errors import TokenError
 from tokenkeep.settings import SettingsError
@@ -27,7 +28,16 @@ from tokenkeep.storage.sql.migrate import SchemaMismatch
 REFUSED: Final = 1
 """Exit code when something was refused or could not be done."""
 
-_EXPECTED: Final = (Refusal, RolledBack, SecretMismatch, TokenError, SettingsError, DataDirectoryError, SchemaMismatch)
+_EXPECTED: Final = (
+    Refusal,
+    RolledBack,
+    AlgorithmChanged,
+    SecretMismatch,
+    TokenError,
+    SettingsError,
+    DataDirectoryError,
+    SchemaMismatch,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -51,6 +51,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         # Held to the end of this process, for its workers.
         DataDirectory(settings.data_dir).lock()
     if settings.tls_cert is not None and settings.tls_key is not None:
+        _check_readable(settings.tls_cert, settings.tls_key)
         _reload_on_renewal([settings.tls_cert, settings.tls_key])
     click.echo(_next_steps(settings))
     sys.stdout.flush()
@@ -82,6 +83,14 @@ async def _check(settings: Settings) -> None:
     """Open and close the server once, so that what is wrong is said here and not by a worker that dies."""
     async with AuthServer(settings):
         logging.getLogger(__name__).debug("the server opens")
+
+
+def _check_readable(*files: Path) -> None:
+    for file in files:
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _reload_on_renewal(files: list[Path]) -> None:

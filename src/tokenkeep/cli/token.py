@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
-from tokenkeep.jose import Key, KeySet, TokenError, jwt
+from tokenkeep.jose import Key, KeySet, TokenError, UsageError, jwt
 from tokenkeep.settings.kinds import parse_duration
 from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
@@ -73,6 +73,8 @@ def verify(text: str | None, as_json: bool, **asked: Any) -> None:
         raise click.UsageError(f"--leeway: {error}") from None
     try:
         verified = _verify(given, keys, leeway=leeway, asked=asked)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from None
     except TokenError as error:
         if as_json:
             _print_json({"verified": False, "code": error.code, "message": str(error), "hint": explain(error.code)})

@@ -22,6 +22,10 @@ LONGEST_PASSWORD: Final = 1024
 """Characters of the longest password; more is refused before any hashing."""
 
 _ROLE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+# Letters and marks that show nothing, so that two names with and without them look alike.
+_BLANK: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -128,4 +132,6 @@ def check_new_password(text: str, name: AccountName, policy: PasswordPolicy, *, 
 
 
 def _visible(text: str) -> bool:
-    return all(unicodedata.category(character) not in _REFUSED_CATEGORIES for character in text)
+    return not _BLANK.search(text) and all(
+        unicodedata.category(character) not in _REFUSED_CATEGORIES for character in text
+    )

@@ -9,6 +9,10 @@ from enum import StrEnum
 from tokenkeep.jose import Key
 
 
+class AlgorithmChanged(Exception):
+    """The configured signature algorithm is not that of the key that signs."""
+
+
 class KeyState(StrEnum):
     """Where a signing key stands: `upcoming → active → retiring → retired`, or `revoked` at any time."""
 

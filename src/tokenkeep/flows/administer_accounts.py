@@ -136,8 +136,9 @@ class AdministerAccounts:
         return account
 
     async def _delete(self, tx: Transaction, name: AccountName, actor: str) -> tuple[Account, Revocation]:
-        account = await tx.accounts.find_by_name(name.key)
-        if account is None or not await tx.accounts.delete(account.id):
+        found = await tx.accounts.find_by_name(name.key)
+        account = await tx.accounts.delete(found.id) if found else None
+        if account is None:
             raise NotFound(f"there is no account named {name.display!r}")
         await tx.audit.record(Event(EventKind.ACCOUNT_DELETED, tx.now, actor, account_id=account.id))
         revocation = revocations.of_account_version(account, at=tx.now, reason=EventKind.ACCOUNT_DELETED, actor=actor)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from tokenkeep.domain.errors import Refusal
+from tokenkeep.domain.history import RolledBack
 
 _log = logging.getLogger(__name__)
+
+_EXPECTED = (Refusal, RolledBack)
+"""Failures that say themselves what is wrong; all others are bugs, and are logged with their trace."""
+
+
+LONGEST_END: Final = 5.0
+"""Seconds that a run under way gets to come to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +36,40 @@ class Background:
     def __init__(self, chores: Sequence[Chore]) -> None:
         self._chores = tuple(chores)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending = asyncio.Event()
 
     def start(self) -> None:
         """Begin; each chore waits its interval before its first run."""
-        self._tasks = [asyncio.create_task(_repeat(chore), name=chore.name) for chore in self._chores]
+        self._tasks = [asyncio.create_task(self._repeat(chore), name=chore.name) for chore in self._chores]
 
     async def stop(self) -> None:
-        """Cancel all chores and wait until none is running."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        """Let every run that is under way come to its end, and begin no other; one that does not end is cancelled."""
+        self._ending.set()
+        if self._tasks:
+            _, hanging = await asyncio.wait(self._tasks, timeout=LONGEST_END)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
+    async def _repeat(self, chore: Chore) -> None:
+        failing = False
+        while not await self._ends_within(chore.interval):
+            try:
+                await chore.run()
+            except Exception as error:  # noqa: BLE001  (a chore that fails once must not end for good)
+                if not failing:
+                    _log.error("%s failed: %s", chore.name, error, exc_info=not isinstance(error, _EXPECTED))
+                failing = True
+            else:
+                if failing:
+                    _log.info("%s works again", chore.name)
+                failing = False
 
-async def _repeat(chore: Chore) -> None:
-    failing = False
-    while True:
-        await asyncio.sleep(chore.interval)
+    async def _ends_within(self, seconds: float) -> bool:
         try:
-            await chore.run()
-        except Exception as error:  # noqa: BLE001  (a chore that fails once must not end for good)
-            if not failing:
-                _log.error("%s failed: %s", chore.name, error)
-            failing = True
-        else:
-            if failing:
-                _log.info("%s works again", chore.name)
-            failing = False
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        except TimeoutError:
+            return False
+        return True

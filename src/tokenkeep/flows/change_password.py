@@ -14,6 +14,7 @@ from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, Session
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
 from tokenkeep.flows.limit_attempts import LimitAttempts
+from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession, SessionDraft
 from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -47,6 +48,7 @@ class ChangePassword:
         *,
         policy: PasswordPolicy,
         limits: LimitAttempts,
+        refusals: NoteRefusals,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
@@ -55,6 +57,7 @@ class ChangePassword:
         self._opener = opener
         self._policy = policy
         self._limits = limits
+        self._refusals = refusals
 
     async def change(
         self, token: AccessToken, passwords: Passwords, client: Client, *, delivery: Delivery | None = None
@@ -76,13 +79,17 @@ class ChangePassword:
         account, before = await self._storage.read(_find_bearer, token)
         chosen = delivery or before
         # The bearer is known here, so that guesses count against the account and not against its name.
-        bucket = await self._limits.admit_name(f"bearer {token.subject}", client, ())
+        bucket = await self._limits.admit_name(f"\0bearer {token.subject}", client, ())
         stored = account.password_hash if account is not None and not account.disabled else None
         if not await self._hasher.verify(stored, current) or account is None or stored is None:
+            self._refusals.note(
+                EventKind.LOGIN_REFUSED, client, account_id=AccountId(token.subject), detail="wrong current password"
+            )
             raise InvalidCredentials
         await self._limits.forgive(bucket)
         name = AccountName(account.name, account.name_key)
         new = check_new_password(passwords.new, name, self._policy, field="newPassword")
+        extra = self._issuer.extra_claims(account)
         replacement = _Replacement(account, await self._hasher.hash(new), SessionDraft.draw(client, chosen))
         replaced = await self._storage.transact(self._replace, replacement)
         if replaced is None:
@@ -90,7 +97,7 @@ class ChangePassword:
         changed, session, revocation = replaced
         self._revoker.apply(revocation)
         audience = self._issuer.policy.audience(None)
-        return self._issuer.issue(session, changed, audience, session.created_at), chosen
+        return self._issuer.issue(session, changed, audience, session.created_at, extra), chosen
 
     async def _replace(self, tx: Transaction, replacement: _Replacement) -> tuple[Account, Session, Revocation] | None:
         before = replacement.account

@@ -6,6 +6,7 @@ import heapq
 from typing import Final
 
 from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.domain.history import Position, check_history
 from tokenkeep.flows.ports import Clock, NumberedRevocation, Storage, Transaction
 
 
@@ -21,15 +22,24 @@ class FollowRevocations:
         self._clock = clock
         self._issuer = issuer
         self._max_staleness: Final = max_staleness
-        self._last_number = 0
+        self._position: Position | None = None
         self._revision: int | None = None
         self._expiries: list[tuple[int, bytes]] = []
+
+    async def remember_access_life(self, life: int) -> None:
+        """Have entries kept as long as tokens of this life, in milliseconds, and of every one before it, can matter.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        await self._storage.transact(_register_access_life, life)
 
     async def poll(self) -> None:
         """Read what was appended since the last time, if anything may have been.
 
         Raises:
             StorageUnavailable: the database did not answer; the set goes stale unless a later call succeeds.
+            RolledBack: the database was put back to an older state; the set goes stale, so that nothing is accepted.
         """
         asked_at = self._clock.monotonic()
         revision = await self._storage.revision()
@@ -40,11 +50,14 @@ class FollowRevocations:
         self._revoked.confirm(asked_at + self._max_staleness)
 
     async def _read_on(self) -> None:
-        for numbered in await self._storage.read(_after, self._last_number):
+        reached = self._position.number if self._position else 0
+        position, appended = await self._storage.read(_after, reached)
+        check_history(self._position, position, new=False)
+        for numbered in appended:
             entry = numbered.revocation.entry(self._issuer)
             self._revoked.add([entry])
             heapq.heappush(self._expiries, (numbered.expires_at, entry))
-            self._last_number = numbered.number
+        self._position = position
 
     def _drop_expired(self) -> None:
         now = self._clock.now()
@@ -52,5 +65,9 @@ class FollowRevocations:
             self._revoked.discard([heapq.heappop(self._expiries)[1]])
 
 
-async def _after(tx: Transaction, number: int) -> list[NumberedRevocation]:
-    return await tx.revocations.after(number, now=tx.now)
+async def _after(tx: Transaction, number: int) -> tuple[Position, list[NumberedRevocation]]:
+    return await tx.revocations.position(), await tx.revocations.after(number, now=tx.now)
+
+
+async def _register_access_life(tx: Transaction, life: int) -> None:
+    await tx.revocations.register_access_life(life)

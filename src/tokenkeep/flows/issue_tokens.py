@@ -61,17 +61,38 @@ class TokenIssuer:
         self.policy = policy
         self._hook = hook
 
-    def issue(self, session: Session, account: Account, audience: str, now: int) -> TokenPair:
+    @property
+    def hooked(self) -> bool:
+        """Whether the embedding application adds claims."""
+        return self._hook is not None
+
+    def extra_claims(self, account: Account) -> Mapping[str, Any]:
+        """Return what the embedding application adds to the account's access tokens.
+
+        To be asked before anything is changed, so that an error of the application costs nobody a session.
+
+        Raises:
+            ValueError: it returned a reserved claim.
+        """
+        if self._hook is None:
+            return {}
+        extra = self._hook(account)
+        reserved = RESERVED_CLAIMS & extra.keys()
+        if reserved:
+            raise ValueError(f"the claims hook may not set {', '.join(sorted(reserved))}")
+        return extra
+
+    def issue(self, session: Session, account: Account, audience: str, now: int, extra: Mapping[str, Any]) -> TokenPair:
         """Return the pair for the session's current generation.
 
         The access token never outlives the session.
 
         Args:
             now: the instant of the transaction that stored the session, in milliseconds.
+            extra: what `extra_claims` returned.
 
         Raises:
             NoValidRefreshToken: no whole second of the session is left.
-            ValueError: the claims hook returned a reserved claim.
         """
         issued_at = now // 1000
         life = min(self.policy.access_life, session.expires_at // 1000 - issued_at)
@@ -91,7 +112,7 @@ class TokenIssuer:
             methods=session.methods,
             name=account.name,
             role=account.role,
-            claims=self._extra_claims(account),
+            claims=extra,
         )
         text = jwt.issue(
             access_token.to_claims(token),
@@ -110,12 +131,3 @@ class TokenIssuer:
             refresh_token=refresh_token_text(session, refresh_secret),
             refresh_expires_in=(min(session.idle_expires_at, session.expires_at) - now) // 1000,
         )
-
-    def _extra_claims(self, account: Account) -> Mapping[str, Any]:
-        if self._hook is None:
-            return {}
-        extra = self._hook(account)
-        reserved = RESERVED_CLAIMS & extra.keys()
-        if reserved:
-            raise ValueError(f"the claims hook may not set {', '.join(sorted(reserved))}")
-        return extra

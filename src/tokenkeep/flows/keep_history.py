@@ -34,8 +34,9 @@ class KeepHistory:
             RolledBack: the database was put back to an older state under the running server.
         """
         position = await self._storage.read(_position)
-        check_history(self._written, position, new=False)
-        await self._write(position)
+        if position.epoch:  # else it has never been served, and there is nothing to keep
+            check_history(self._written or await asyncio.to_thread(self._mark.read), position, new=False)
+            await self._write(position)
 
     async def _write(self, position: Position) -> None:
         if position != self._written:

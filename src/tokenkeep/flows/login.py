@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name
-from tokenkeep.domain.audit import EventKind
+from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.limits import FAMILIAR_FOR
@@ -30,6 +32,17 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A login whose form is good, and that has not been judged yet."""
+
+    name_key: str
+    password: str = field(repr=False)
+    client: Client
+    delivery: Delivery
+    replaces: RefreshToken | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Opening:
     """What a new session is made of, drawn before its transaction."""
 
@@ -37,6 +50,17 @@ class _Opening:
     password_hash: str = field(repr=False)
     draft: SessionDraft
     replaces: RefreshToken | None
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A session that was stored, and what ended with its beginning."""
+
+    session: Session
+    account: Account
+    extra: Mapping[str, Any]
+    replaced: Revocation | None = None
 
 
 class Login:
@@ -88,26 +112,32 @@ class Login:
         served = self._issuer.policy.audience(audience)
         name = parse_name(credentials.name)
         password = normalise_password(credentials.password)
-        account, familiar = await self._storage.read(_find_by_name, name.key)
-        bucket = await self._limits.admit_name(name.key, client, familiar)
+        attempt = _Attempt(name.key, password, client, delivery, replaces)
+        # A second look at an account that changed while its password was being checked: another login may just have
+        # stored the same password's hash anew.
+        opened = await self._try(attempt) or await self._try(attempt)
+        if opened is None:
+            raise InvalidCredentials("the account changed while its password was being checked")
+        self._revoker.apply(opened.replaced)
+        return self._issuer.issue(opened.session, opened.account, served, opened.session.created_at, opened.extra)
+
+    async def _try(self, attempt: _Attempt) -> _Opened | None:
+        account, familiar = await self._storage.read(_find_by_name, attempt.name_key)
+        bucket = await self._limits.admit_name(attempt.name_key, attempt.client, familiar)
         usable = account is not None and not account.disabled
         stored = account.password_hash if account is not None and usable else None
-        if not await self._hasher.verify(stored, password) or account is None or stored is None:
-            self._note(account, name.key, client)
+        if not await self._hasher.verify(stored, attempt.password) or account is None or stored is None:
+            self._note(account, attempt.name_key, attempt.client)
             raise InvalidCredentials
         await self._limits.forgive(bucket)
         opening = _Opening(
             account=account,
-            password_hash=await self._hasher.hash(password) if self._hasher.outdated(stored) else stored,
-            draft=SessionDraft.draw(client, delivery),
-            replaces=replaces,
+            password_hash=await self._hasher.hash(attempt.password) if self._hasher.outdated(stored) else stored,
+            draft=SessionDraft.draw(attempt.client, attempt.delivery),
+            replaces=attempt.replaces,
+            extra=self._issuer.extra_claims(account),
         )
-        opened = await self._storage.transact(self._open_session, opening)
-        if opened is None:
-            raise InvalidCredentials("the account changed while its password was being checked")
-        session, ended = opened
-        self._revoker.apply(ended)
-        return self._issuer.issue(session, account, served, session.created_at)
+        return await self._storage.transact(self._open_session, opening)
 
     def _note(self, account: Account | None, name_key: str, client: Client) -> None:
         if account is None:
@@ -117,19 +147,30 @@ class Login:
             detail = "disabled" if account.disabled else "wrong password"
             self._refusals.note(EventKind.LOGIN_REFUSED, client, account_id=account.id, detail=detail)
 
-    async def _open_session(self, tx: Transaction, opening: _Opening) -> tuple[Session, Revocation | None] | None:
+    async def _open_session(self, tx: Transaction, opening: _Opening) -> _Opened | None:
         account = opening.account
         if not await tx.accounts.claim_for_login(account, password_hash=opening.password_hash, now=tx.now):
             return None
         session = await self._opener.open(tx, account, opening.draft)
+        opened = _Opened(session, account, opening.extra)
         if opening.replaces is None:
-            return session, None
-        return session, await self._end_replaced(tx, opening.replaces, account)
+            return opened
+        return replace(opened, replaced=await self._end_replaced(tx, opening.replaces, account))
 
     async def _end_replaced(self, tx: Transaction, token: RefreshToken, account: Account) -> Revocation | None:
         found = await find_authentic(tx, token, self._opener.secret_ring)
         if found is None or not await tx.sessions.end(token.session_id, EndReason.REPLACED, now=tx.now):
             return None
+        await tx.audit.record(
+            Event(
+                EventKind.SESSION_ENDED,
+                tx.now,
+                account.id,
+                account_id=found[1].id,
+                session_id=token.session_id,
+                detail=EndReason.REPLACED,
+            )
+        )
         revocation = revocations.of_session(token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=account.id)
         return await self._revoker.append(tx, revocation)
 

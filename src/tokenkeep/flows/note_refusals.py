@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from tokenkeep.domain.audit import ANYONE, Event, EventKind
 from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.limits import address_block
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.ports import Clock, Storage, Transaction
 
 CAPACITY: Final = 10_000
 """Events that may wait; more are counted and forgotten."""
+MOST_PER_MINUTE: Final = 60
+"""Events of one kind from one address block that are written in a minute."""
 BATCH: Final = 500
 """Events written in one transaction."""
 
@@ -26,7 +29,9 @@ class NoteRefusals:
         self._secrets = secret_ring
         self._waiting: deque[Event] = deque()
         self.dropped = 0
-        """How many events did not fit into the queue since the start."""
+        """How many events were counted and not written since the start."""
+        self._minute = 0
+        self._written: Counter[tuple[EventKind, str]] = Counter()
 
     def note(
         self,
@@ -38,13 +43,23 @@ class NoteRefusals:
         detail: str = "",
     ) -> None:
         """Remember a refusal; nobody waits for it to be written."""
-        if len(self._waiting) >= CAPACITY:
+        if len(self._waiting) >= CAPACITY or not self._has_room(kind, client):
             self.dropped += 1
             return
         event = Event(
             kind, self._clock.now(), ANYONE, account_id, session_id, client.address, client.user_agent, detail
         )
         self._waiting.append(event)
+
+    def _has_room(self, kind: EventKind, client: Client) -> bool:
+        """Tell whether a place may have one more event of a kind written in this minute; the log is not theirs to fill."""
+        minute = self._clock.now() // 60_000
+        if minute != self._minute:
+            self._minute = minute
+            self._written.clear()
+        place = (kind, address_block(client.address))
+        self._written[place] += 1
+        return self._written[place] <= MOST_PER_MINUTE and len(self._written) <= CAPACITY
 
     def pseudonym(self, name_key: str) -> str:
         """Return what stands for a name that nobody has: mistyped names are often passwords."""

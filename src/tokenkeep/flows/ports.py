@@ -103,8 +103,8 @@ class AccountStore(AccountReader, Protocol):
     async def end_tokens(self, account_id: AccountId) -> Account | None:
         """Raise the token version of an enabled account; returns the account as it now is."""
 
-    async def delete(self, account_id: AccountId) -> bool:
-        """Delete an account and its sessions; False if there is none."""
+    async def delete(self, account_id: AccountId) -> Account | None:
+        """Delete an account and its sessions; returns it as it last was."""
 
     async def set_role(self, account_id: AccountId, *, role: str) -> Account | None:
         """Replace the role and raise the token version; returns the account as it now is."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account
@@ -93,17 +94,24 @@ class Refresh:
         served = self._issuer.policy.audience(audience)
         token = RefreshToken.parse(presented)
         arrival = Presented(token.generation, delivery, client.fingerprint())
+        extra = await self._extra_claims(token)
         outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client)
         self._revoker.apply(outcome.revocation)
         match outcome.verdict:
             case Verdict.ROTATE | Verdict.REPLAY if outcome.session is not None and outcome.account is not None:
-                return self._issuer.issue(outcome.session, outcome.account, served, outcome.now)
+                return self._issuer.issue(outcome.session, outcome.account, served, outcome.now, extra)
             case Verdict.INVALID | Verdict.OVERTAKEN:
                 self._note(outcome, client)
                 raise InvalidRefreshToken(outcome.verdict.value)
             case _:
                 self._note(outcome, client)
                 raise NoValidRefreshToken(outcome.verdict.value)
+
+    async def _extra_claims(self, token: RefreshToken) -> Mapping[str, Any]:
+        if not self._issuer.hooked:
+            return {}
+        found = await self._storage.read(find_authentic, token, self._secrets)
+        return self._issuer.extra_claims(found[1]) if found else {}
 
     def _note(self, outcome: _Outcome, client: Client) -> None:
         if outcome.verdict in _ALARMS and outcome.revocation is not None:
@@ -137,7 +145,8 @@ class Refresh:
                         await tx.audit.record(_event(EventKind.REFRESH_REPLAYED, tx, session, client))
                         return _Outcome(verdict, session, account, tx.now)
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
-                    return _Outcome(verdict, revocation=await self._raise_alarm(tx, session, verdict, client))
+                    alarm = await self._raise_alarm(tx, session, verdict, client)
+                    return _Outcome(verdict, session, revocation=alarm)
                 case _:
                     return _Outcome(verdict, session)
         raise StorageUnavailable("a refresh lost its row too often")

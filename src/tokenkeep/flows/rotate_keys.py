@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenkeep.domain.audit import SYSTEM, Event, EventKind
-from tokenkeep.domain.signing_keys import KeyState, SigningKey, missing_states
+from tokenkeep.domain.signing_keys import AlgorithmChanged, KeyState, SigningKey, missing_states
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.jose import Key
 
@@ -21,8 +21,19 @@ class RotateKeys:
         """Make the active and the upcoming key if they are missing; returns how many were made.
 
         Two processes that do this at once end with one key of each kind.
+
+        Raises:
+            AlgorithmChanged: the key that signs is of another algorithm than the one configured.
+            StorageUnavailable: the database did not answer.
         """
-        missing = missing_states(await self._storage.read(_present_states))
+        present = await self._storage.read(_published)
+        for signing_key in present:
+            if signing_key.state is KeyState.ACTIVE and signing_key.key.alg != self._algorithm:
+                raise AlgorithmChanged(
+                    f"signing_algorithm is {self._algorithm}, but the stored keys are {signing_key.key.alg}; "
+                    "set it back: keys cannot change their algorithm yet"
+                )
+        missing = missing_states(key.state for key in present)
         if not missing:
             return 0
         candidates = {state: Key.generate(self._algorithm) for state in missing}
@@ -30,7 +41,7 @@ class RotateKeys:
 
     async def _add_missing(self, tx: Transaction, candidates: Mapping[KeyState, Key]) -> int:
         made = 0
-        for state in missing_states(await _present_states(tx)):
+        for state in missing_states(key.state for key in await _published(tx)):
             activated_at = tx.now if state is KeyState.ACTIVE else None
             key = SigningKey(candidates[state], state, created_at=tx.now, activated_at=activated_at)
             if await tx.signing_keys.add(key):
@@ -39,5 +50,5 @@ class RotateKeys:
         return made
 
 
-async def _present_states(tx: Transaction) -> list[KeyState]:
-    return [key.state for key in await tx.signing_keys.published()]
+async def _published(tx: Transaction) -> list[SigningKey]:
+    return await tx.signing_keys.published()

@@ -28,12 +28,21 @@ class HashingPool:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="hashing")
         self._pending = 0
         self._duration = 0.0
-        # Checked against when there is no account: made with the parameters in force, of a password nobody knows.
-        self._decoy = self._timed(lambda: self._argon2id.hash(secrets.token_urlsafe()))
+        self._decoy: str | None = None
 
     def close(self) -> None:
         """Let the threads end after what they are doing."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def prepare(self) -> str:
+        """Return what passwords are checked against when there is no account, made at the first call.
+
+        It is the hash of a password nobody knows, with the parameters in force. To be called before the first login,
+        so that no login pays for making it.
+        """
+        if self._decoy is None:
+            self._decoy = await self._run(lambda: self._argon2id.hash(secrets.token_urlsafe()))
+        return self._decoy
 
     async def hash(self, password: str) -> str:
         """Return the hash to be stored.
@@ -50,7 +59,8 @@ class HashingPool:
             HashingBusy: it would have to wait too long.
         """
         if stored is None:
-            await self._run(lambda: self._argon2id.verify(self._decoy, password))
+            decoy = await self.prepare()
+            await self._run(lambda: self._argon2id.verify(decoy, password))
             return False
         return await self._run(lambda: self._argon2id.verify(stored, password))
 

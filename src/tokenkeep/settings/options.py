@@ -42,7 +42,7 @@ class Option:
 
     def show(self, value: Any) -> str:
         """Return a value as it would be written in a file, secrets masked."""
-        if value is None:
+        if value is None or value == "":
             return "(not set)"
         if self.kind.secret:
             return "********" if value else "(not set)"
@@ -75,7 +75,13 @@ def _number(least: int, most: int) -> Callable[[int], str | None]:
 
 
 def _check_issuer(value: str) -> str | None:
-    parts = urlsplit(value)
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return "is no address"
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         return "must be an http or https address without user, query or fragment"
     if value.endswith("/") or value != value.lower().replace(parts.path.lower(), parts.path):
@@ -109,9 +115,10 @@ class Settings:
     """
 
     issuer: str = _option(
-        "http://127.0.0.1:8000",
+        "",
         Kind.TEXT,
-        "Public address of this server; the iss of every token, and their default audience.",
+        "Public address of this server; the iss of every token, and their default audience. "
+        "By default http://127.0.0.1 and the port.",
         _check_issuer,
     )
     audiences: tuple[str, ...] = _option(
@@ -207,6 +214,8 @@ class Settings:
             complaint = check(getattr(self, each.name)) if check else None
             if complaint:
                 raise SettingsError(f"{each.name} {complaint}")
+        if not self.issuer:
+            object.__setattr__(self, "issuer", f"http://127.0.0.1:{self.port}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingsError("tls_cert and tls_key belong together: set both or neither")
         if self.refresh_idle_ttl > self.session_ttl:

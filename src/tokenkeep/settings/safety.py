@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from tokenkeep.domain.secrets import SMALLEST_SECRET
 from tokenkeep.jose import InvalidKey, Key
 from tokenkeep.settings.kinds import format_duration
 from tokenkeep.settings.options import Settings, SettingsError
@@ -113,6 +114,14 @@ def _server_secret(settings: Settings) -> Iterator[Finding]:
         if secret is None:
             yield Finding("server-secret", True, "the server secret is the generated one")
             continue
+        if len(secret.reveal().encode()) < SMALLEST_SECRET:
+            yield Finding(
+                "server-secret",
+                False,
+                f"{name} is shorter than {SMALLEST_SECRET} bytes",
+                "make one with: tokenkeep secret generate",
+            )
+            continue
         try:
             Key.from_secret(secret.reveal().encode(), alg="HS256")
         except InvalidKey as error:
@@ -155,7 +164,11 @@ def _shared_algorithm(settings: Settings) -> Iterator[Finding]:
 def _origins(settings: Settings) -> Iterator[Finding]:
     issuer = urlsplit(settings.issuer)
     for origin in settings.allowed_origins:
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+            _ = parts.port
+        except ValueError:
+            parts = urlsplit("")
         if f"{parts.scheme}://{parts.netloc}" != origin or parts.scheme not in {"http", "https"} or "*" in origin:
             yield Finding(
                 "allowed-origins",

@@ -104,4 +104,6 @@ def _known(name: str, origin: str) -> Option:
         return OPTIONS[name]
     close = difflib.get_close_matches(name, OPTIONS, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
+    if name.startswith(("service_", "port_")):
+        hint = "; Kubernetes sets it for a Service named tokenkeep: set enableServiceLinks to false"
     raise SettingsError(f"unknown setting {name} ({origin}){hint}")

@@ -11,6 +11,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from tokenkeep.storage.durable_file import replace_durably
+
 _SECRET_SIZE: Final = 32
 
 
@@ -90,27 +92,23 @@ class DataDirectory:
         except (OSError, UnicodeDecodeError) as error:
             raise DataDirectoryError(f"server secret {self.secret} cannot be read: {type(error).__name__}") from None
 
-    def create_secret(self) -> str:
-        """Generate the server secret, once, durably; returns the one that is there in the end.
+    def create_secret(self, database: Path) -> str:
+        """Generate the server secret, once, durably; returns it.
+
+        Args:
+            database: the file of the database that it is to protect.
 
         Raises:
-            DataDirectoryError: a database is there whose secret is gone, or the file cannot be written.
+            DataDirectoryError: that database is there, but its secret is gone; or the file cannot be written.
         """
-        if self.database.exists():
+        if database.exists():
             raise DataDirectoryError(
-                f"{self.database} exists, but its server secret {self.secret} is missing: put the secret back, or "
+                f"{database} exists, but its server secret {self.secret} is missing: put the secret back, or "
                 "set TOKENKEEP_SECRET to it; a new one could not open the stored signing keys"
             )
         text = secrets.token_urlsafe(_SECRET_SIZE)
-        staged = self.path / f".secret-{os.getpid()}"
         try:
-            handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(handle)
-            staged.rename(self.secret)
-            _sync_directory(self.path)
+            replace_durably(self.secret, text + "\n")
         except OSError as error:
             raise DataDirectoryError(f"server secret {self.secret} cannot be written: {error.strerror}") from None
         return text
@@ -121,7 +119,10 @@ class DataDirectory:
         Raises:
             DataDirectoryError: another process is.
         """
-        handle = os.open(self.path / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            handle = os.open(self.path / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DataDirectoryError(f"{self.path / 'serve.lock'} cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -137,11 +138,3 @@ class DataDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,11 +7,11 @@ so that it is never ahead of a database that was only stopped.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from tokenkeep.domain.history import Position
 from tokenkeep.storage.data_directory import DataDirectoryError
+from tokenkeep.storage.durable_file import replace_durably
 
 
 class FileMark:
@@ -38,10 +38,15 @@ class FileMark:
             ) from None
 
     def write(self, position: Position) -> None:
-        """Replace the mark, whole or not at all."""
-        staged = self._path.with_name(f".{self._path.name}-{os.getpid()}")
-        staged.write_text(json.dumps({"epoch": position.epoch, "number": position.number}) + "\n", "utf-8")
-        staged.replace(self._path)
+        """Replace the mark, whole or not at all.
+
+        Raises:
+            DataDirectoryError: the file cannot be written.
+        """
+        try:
+            replace_durably(self._path, json.dumps({"epoch": position.epoch, "number": position.number}) + "\n")
+        except OSError as error:
+            raise DataDirectoryError(f"{self._path} cannot be written: {error.strerror}") from None
 
 
 class MemoryMark:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
-from typing import Final
-
-from limits import RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from typing import Final, TypeVar
 
 from tokenkeep.domain.limits import FORGOTTEN_AFTER, Quota, delay_after
 from tokenkeep.flows.ports import Clock
 
-MOST_NAMES: Final = 100_000
-"""Names whose attempts are remembered; beyond that, those tried longest ago are forgotten first."""
+MOST_KEYS: Final = 100_000
+"""Addresses, and names, that are remembered; beyond that, those tried longest ago are forgotten first."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Attempts:
     count: int
     last: int
@@ -29,31 +27,42 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._full_until: dict[tuple[str, str], float] = {}
         self._attempts: dict[str, _Attempts] = {}
 
     async def spend(self, quota: Quota, key: str) -> int:
-        """Count an attempt against a key's quota; 0 if there was room, else seconds until there is."""
-        item = RateLimitItemPerSecond(quota.count, quota.window, namespace=quota.name)
-        if await self._windows.hit(item, key):
-            return 0
-        stats = await self._windows.get_window_stats(item, key)
-        return max(1, math.ceil(stats.reset_time - time.time()))
+        """Count an attempt against a key's quota; 0 if there was room, else seconds until there is.
+
+        One number a key: when its attempts so far will have drained away, at the quota's rate (the leaky bucket known
+        as the generic cell rate algorithm).
+        """
+        now = self._clock.monotonic()
+        level = max(now, self._full_until.get((quota.name, key), now)) + quota.window / quota.count
+        if level - now > quota.window:
+            return max(1, math.ceil(level - now - quota.window))
+        _remember(self._full_until, (quota.name, key), level)
+        return 0
 
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
-        now = self._clock.now()
-        attempts = self._attempts.pop(name, None)
+        now = int(self._clock.monotonic() * 1000)
+        attempts = self._attempts.get(name)
         if attempts is None or now - attempts.last > FORGOTTEN_AFTER:
             attempts = _Attempts(0, now)
         wait = attempts.last + delay_after(attempts.count) - now
-        if wait <= 0:
-            attempts = _Attempts(attempts.count + 1, now)
-        self._attempts[name] = attempts
-        while len(self._attempts) > MOST_NAMES:
-            del self._attempts[next(iter(self._attempts))]
-        return max(0, math.ceil(wait / 1000))
+        if wait > 0:
+            return math.ceil(wait / 1000)
+        _remember(self._attempts, name, _Attempts(attempts.count + 1, now))
+        return 0
 
     async def forgive(self, name: str) -> None:
         """Forget the attempts under a name, since one succeeded."""
         self._attempts.pop(name, None)
+
+
+def _remember(counts: dict[K, V], key: K, value: V) -> None:
+    """Put a key last, and forget the ones longest ago when there are too many."""
+    counts.pop(key, None)
+    counts[key] = value
+    while len(counts) > MOST_KEYS:
+        del counts[next(iter(counts))]

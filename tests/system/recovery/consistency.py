@@ -24,7 +24,11 @@ _RULES: Final = {
     """,
     "a session whose account never logged in": """
         SELECT sessions.id FROM sessions JOIN accounts ON accounts.id = account_id
-        WHERE last_login_at IS NULL OR last_login_at < sessions.created_at
+        WHERE last_login_at IS NULL
+    """,
+    "a generation without its rotation, or a rotation without its generation": """
+        SELECT id FROM sessions WHERE generation <>
+            (SELECT count(*) FROM audit_events WHERE kind = 'refresh_rotated' AND session_id = sessions.id)
     """,
     "a logout that was not told of once": """
         SELECT id FROM sessions WHERE revoked_reason = 'logout' AND 1 <>
@@ -51,7 +55,9 @@ _RULES: Final = {
     "a change of an account that was not told of once": """
         SELECT id FROM accounts WHERE token_version - 1 <>
             (SELECT count(*) FROM audit_events
-             WHERE kind IN ('account_disabled', 'role_changed', 'password_set') AND account_id = accounts.id)
+             WHERE kind IN ('account_disabled', 'role_changed', 'password_set', 'password_changed',
+                            'logged_out_everywhere')
+                AND account_id = accounts.id)
     """,
     "a disabled account with a live session": """
         SELECT sessions.id FROM sessions JOIN accounts ON accounts.id = account_id

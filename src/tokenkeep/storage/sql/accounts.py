@@ -110,9 +110,11 @@ class SqlAccounts:
         )
         return _account(row)
 
-    async def delete(self, account_id: AccountId) -> bool:
-        """Delete an account and its sessions; False if there is none."""
-        return await self._tx.execute("DELETE FROM accounts WHERE id = $1", account_id) == 1
+    async def delete(self, account_id: AccountId) -> Account | None:
+        """Delete an account and its sessions; returns it as it last was."""
+        return _account(
+            await self._tx.fetch_one(f"DELETE FROM accounts WHERE id = $1 RETURNING {_COLUMNS}", account_id)
+        )
 
     async def set_role(self, account_id: AccountId, *, role: str) -> Account | None:
         """Replace the role and raise the token version; returns the account as it now is."""

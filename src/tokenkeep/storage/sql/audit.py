@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 
 from tokenkeep.domain.audit import Event, EventFilter, EventKind
 from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+
+_sequence = itertools.count()
+"""Keeps events of one millisecond in the order in which this process recorded them."""
 
 
 class SqlAuditLog:
@@ -24,7 +28,7 @@ class SqlAuditLog:
             INSERT INTO audit_events (id, at, kind, actor, account_id, session_id, address, user_agent, detail)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             """,
-            secrets.token_urlsafe(12),
+            f"{event.at:012x}-{next(_sequence):08x}-{secrets.token_hex(4)}",
             event.at,
             event.kind.value,
             event.actor,

@@ -41,6 +41,10 @@ class Database(Protocol):
     def migration_lock(self) -> str | None:
         """The statement that makes migrations of other processes wait; None where every transaction does."""
 
+    @property
+    def find_table(self) -> str:
+        """The statement that returns a row if there is a table named `$1`."""
+
     async def open(self) -> None:
         """Connect."""
 

@@ -62,7 +62,7 @@ async def migrate(database: Database) -> list[Migration]:
         SchemaMismatch: the database was made by a newer version, or an applied file has been changed since.
         StorageUnavailable: the database did not answer.
     """
-    return await database.transact(_apply_missing, known_migrations(), database.migration_lock)
+    return await database.transact(_apply_missing, known_migrations(), database)
 
 
 async def check_current(database: Database) -> None:
@@ -72,19 +72,17 @@ async def check_current(database: Database) -> None:
         SchemaMismatch: it has not, and what to do.
         StorageUnavailable: the database did not answer.
     """
-    await database.transact(_require_all, known_migrations())
-
-
-async def _require_all(tx: SqlTransaction, known: list[Migration]) -> None:
-    if len(await _applied(tx, known)) < len(known):
-        # Raised inside the transaction, so that the table just made for looking does not remain.
+    known = known_migrations()
+    if len(await database.read(_applied, known, database)) < len(known):
         raise SchemaMismatch("the database has not the schema of this version; bring it there with: tokenkeep migrate")
 
 
-async def _apply_missing(tx: SqlTransaction, known: list[Migration], lock: str | None) -> list[Migration]:
-    if lock is not None:
-        await tx.fetch(lock)
-    applied = await _applied(tx, known)
+async def _apply_missing(tx: SqlTransaction, known: list[Migration], database: Database) -> list[Migration]:
+    if database.migration_lock is not None:
+        await tx.fetch(database.migration_lock)
+    applied = await _applied(tx, known, database)
+    if not applied:
+        await tx.execute(_TABLE)
     missing = [migration for migration in known if migration.number not in applied]
     for migration in missing:
         for statement in migration.statements():
@@ -99,9 +97,10 @@ async def _apply_missing(tx: SqlTransaction, known: list[Migration], lock: str |
     return missing
 
 
-async def _applied(tx: SqlTransaction, known: list[Migration]) -> set[int]:
+async def _applied(tx: SqlTransaction, known: list[Migration], database: Database) -> set[int]:
     """Return the numbers of the applied migrations, all of which this version must know as they were applied."""
-    await tx.execute(_TABLE)
+    if await tx.fetch_one(database.find_table, "migrations") is None:
+        return set()
     applied = {row["number"]: row["checksum"] for row in await tx.fetch("SELECT number, checksum FROM migrations")}
     checksums = {migration.number: migration.checksum for migration in known}
     newer = applied.keys() - checksums.keys()

@@ -33,6 +33,7 @@ _OUTAGES: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
     asyncpg.InterfaceError,
     OSError,
     TimeoutError,
@@ -67,6 +68,7 @@ class PostgresDatabase:
     """A PostgreSQL database, shared by any number of processes."""
 
     migration_lock = "SELECT pg_advisory_xact_lock(7237716031)"
+    find_table = "SELECT $1::text AS name WHERE to_regclass($1::text) IS NOT NULL"
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self._url = url

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.sessions import Delivery, EndReason, Session
 from tokenkeep.storage.sql.accounts import account_from
 from tokenkeep.storage.sql.database import Row, SqlTransaction
+
+MOST_LISTED: Final = 200
+"""Sessions of one account that are looked at; the last used come first."""
 
 
 class SqlSessions:
@@ -67,17 +72,27 @@ class SqlSessions:
             """
             SELECT * FROM sessions
             WHERE account_id = $1 AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
-            ORDER BY last_used_at DESC, id
+            ORDER BY last_used_at DESC, id LIMIT $3
             """,
             account_id,
             now,
+            MOST_LISTED,
         )
         return [_session(row) for row in rows]
 
     async def addresses_of(self, account_id: AccountId, *, since: int) -> list[str]:
         """Return the addresses from which an account has logged in or refreshed since an instant."""
         rows = await self._tx.fetch(
-            "SELECT DISTINCT address FROM sessions WHERE account_id = $1 AND last_used_at > $2", account_id, since
+            """
+            SELECT DISTINCT address FROM (
+                SELECT address FROM sessions
+                WHERE account_id = $1 AND last_used_at > $2
+                ORDER BY last_used_at DESC LIMIT $3
+            ) AS late
+            """,
+            account_id,
+            since,
+            MOST_LISTED,
         )
         return [row["address"] for row in rows]
 

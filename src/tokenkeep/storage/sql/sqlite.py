@@ -58,6 +58,7 @@ class SqliteDatabase:
     """A database in one file, for one server process and the commands beside it."""
 
     migration_lock = None
+    find_table = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = $1"
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
@@ -113,9 +114,15 @@ class SqliteDatabase:
             raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed")
         connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode != "wal":
+                raise StorageUnavailable(f"SQLite: {self._path} cannot keep a write-ahead log (it says {mode})")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _connect_reader(self) -> sqlite3.Connection:
@@ -152,9 +159,9 @@ class _Worker:
             raise StorageUnavailable("the database is not open")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.IntegrityError:
-            raise
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError):
+            raise  # a mistake in a statement, and no trouble of the database
+        except sqlite3.DatabaseError as error:
             raise StorageUnavailable(f"SQLite: {error}") from error
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:

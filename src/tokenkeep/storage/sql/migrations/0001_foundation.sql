@@ -33,7 +33,7 @@ CREATE TABLE sessions (
     revoked_reason TEXT
 );
 
-CREATE INDEX sessions_by_account ON sessions (account_id);
+CREATE INDEX sessions_by_account ON sessions (account_id, last_used_at);
 
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
