@@ -177,7 +177,7 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "issuer-transport": ({"issuer": "http://auth.example.com"},),
     "listener": ({"host": "0.0.0.0"},),
     "tls-issuer": ({"tls_cert": Path("cert.pem"), "tls_key": Path("key.pem")},),
-    "server-secret": ({"secret": Secret("password")}, {"secret": Secret("KNOWN")}),
+    "server-secret": ({"secret": Secret("password")}, {"secret": Secret("secret" * 6)}),
     "access-life": ({"access_ttl": timedelta(hours=2)},),
     "shared-algorithm": ({"signing_algorithm": "HS256", "audiences": ("https://orders.example.com",)},),
     "allowed-origins": ({"allowed_origins": ("*",)}, {"allowed_origins": ("http://app.example.com",)}),

@@ -113,6 +113,7 @@ async def test_shared_secret_is_never_published(tmp_path: Path, clock: SettableC
         await stage.add()
         pair = await stage.login()
         assert stage.accepts(pair)
+        assert list(stage.parts.key_ring.public_keys()) == []
         assert stage.parts.key_ring.public_keys().to_jwks() == {"keys": []}
         assert isinstance(stage.parts.key_ring.signer(), Key)
 

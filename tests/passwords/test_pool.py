@@ -17,10 +17,14 @@ PASSWORD = "correct-horse-battery"
 
 
 @asynccontextmanager
-async def opened(*, concurrency: int = 1, longest_wait: float = 5.0) -> AsyncIterator[HashingPool]:
+async def opened(
+    *, concurrency: int = 1, longest_wait: float = 5.0, prepared: bool = True
+) -> AsyncIterator[HashingPool]:
     """Return a pool that is closed in the end."""
     pool = HashingPool(Argon2Parameters(), concurrency=concurrency, longest_wait=longest_wait)
     try:
+        if prepared:
+            await pool.prepare()
         yield pool
     finally:
         pool.close()

@@ -52,7 +52,7 @@ class NoteRefusals:
         self._waiting.append(event)
 
     def _has_room(self, kind: EventKind, client: Client) -> bool:
-        """Tell whether a place may have one more event of a kind written in this minute; the log is not theirs to fill."""
+        """Tell whether a place may have one more event of a kind written in this minute: the log is not its to fill."""
         minute = self._clock.now() // 60_000
         if minute != self._minute:
             self._minute = minute

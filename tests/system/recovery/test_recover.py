@@ -118,11 +118,15 @@ def past(story: Past, tmp_path: Path) -> Iterator[Past]:
     shutil.copytree(story.server.data, tmp_path / "data")
     with ForkedServer(tmp_path) as server:
         # The same port: tokens are good for one issuer only.
-        server.port, server.url, server.arguments = story.server.port, story.server.url, [
-            *story.server.arguments,
-            "--data-dir",
-            str(server.data),
-        ]
+        server.port, server.url, server.arguments = (
+            story.server.port,
+            story.server.url,
+            [
+                *story.server.arguments,
+                "--data-dir",
+                str(server.data),
+            ],
+        )
         yield replace(story, server=server)
 
 
