@@ -20,6 +20,7 @@ from tokenkeep.api.endpoint import Endpoint, Services
 from tokenkeep.api.frame import FramePolicy
 from tokenkeep.api.openapi import describe, description_endpoint
 from tokenkeep.api.routes import ROUTES
+from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
@@ -50,7 +51,6 @@ from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.settings.kinds import Rate
-from tokenkeep.settings.safety import is_loopback
 from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.memory import MemoryLimiter
 from tokenkeep.storage.sealing import Sealer

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings, SettingsError, check_safety
-from tokenkeep.settings.safety import is_loopback, judge_safety
+from tokenkeep.settings.safety import judge_safety
 
 PUBLIC = "https://auth.example.com"
 STRONG = "ZkT9xq3vR7mL0pWc8sYb2NdHf5JgUe1A"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tokenkeep.contract.loopback import is_loopback
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -47,14 +49,6 @@ class Proxies:
             except ValueError:
                 break
         return client
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's own loopback."""
-    try:
-        return _address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def hosts_served(issuer: str, listening: tuple[str, int], more: Sequence[str]) -> frozenset[str]:

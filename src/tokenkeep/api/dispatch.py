@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tokenkeep.api.addresses import is_loopback
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
 from tokenkeep.api.problems import NOT_MODIFIED, RequestRefused, problem_of
 from tokenkeep.api.requests import read_body, sender
 from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.accounts import ADMIN_ROLE
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import Refusal

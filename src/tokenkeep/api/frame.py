@@ -11,8 +11,9 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tokenkeep.api.addresses import Proxies, is_loopback
+from tokenkeep.api.addresses import Proxies
 from tokenkeep.api.problems import problem
+from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.observability import Metrics, log_request, request_id
 
 LARGEST_HEADERS: Final = 16 * 1024

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.secrets import SMALLEST_SECRET
 from tokenkeep.jose import InvalidKey, Key
 from tokenkeep.settings.kinds import format_duration
@@ -55,16 +56,6 @@ def check_safety(settings: Settings) -> list[Finding]:
     if broken:
         raise SettingsError("\n".join(broken))
     return [finding for finding in findings if finding.overridden]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's own loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _issuer_transport(settings: Settings) -> Iterator[Finding]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx2
 
+from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.jose import InvalidKey, KeySet
 
 LARGEST_KEY_SET: Final = 256 * 1024
@@ -30,7 +30,7 @@ def check_key_set_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.username or parts.password or parts.fragment or not parts.hostname:
         raise ValueError("the address of a key set has a host, and no user, password or fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError("keys are fetched over https only, but for loopback addresses")
     return url
 
@@ -69,12 +69,3 @@ def _download(url: str, deadline: float, timeout: float) -> bytes:
             if time.monotonic() > deadline:
                 raise KeySetUnavailable(f"the key set did not arrive within {timeout:g} seconds")
     return bytes(received)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""No secret in any log, error, metric or repr, nor in the database, whatever happens (R194, R197)."""
+"""No secret in any log, error, metric or repr, nor in the database, whatever happens."""
 
 from __future__ import annotations
 

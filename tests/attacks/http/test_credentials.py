@@ -146,7 +146,7 @@ async def test_a_cookie_of_almost_the_name_is_not_the_cookie(attacker: Attacker)
 
 
 async def test_a_refresh_token_works_by_the_way_it_came_only(attacker: Attacker) -> None:
-    """In cookie mode a body with the token opens nothing, nor do other headers, nor both ways at once (R125)."""
+    """In cookie mode a body with the token opens nothing, nor do other headers, nor both ways at once."""
     login = await attacker.login(delivery="cookie")
     cookie = login.header("set-cookie").partition(";")[0]
     token = cookie.partition("=")[2]
@@ -168,7 +168,7 @@ async def test_a_refresh_token_works_by_the_way_it_came_only(attacker: Attacker)
 
 
 async def test_a_page_of_another_site_moves_nothing(attacker: Attacker) -> None:
-    """A request that a foreign page made the browser send neither sets, rotates nor ends anything (R121)."""
+    """A request that a foreign page made the browser send neither sets, rotates nor ends anything."""
     login = await attacker.login(delivery="cookie")
     cookie = ("Cookie", login.header("set-cookie").partition(";")[0])
     before = attacker.state()

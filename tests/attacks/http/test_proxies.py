@@ -9,7 +9,8 @@ import pytest
 
 from tests.attacks.http.attacker import NAME, PASSWORD
 from tests.attacks.http.conftest import Log, OpenServer
-from tokenkeep.api.addresses import Proxies, hosts_served, is_loopback
+from tokenkeep.api.addresses import Proxies, hosts_served
+from tokenkeep.contract.loopback import is_loopback
 
 PROXY = "10.0.0.5"
 PROXIES = Proxies.of([PROXY, "10.1.0.0/16", "2001:db8:1::/48", "192.0.2.1/32"])

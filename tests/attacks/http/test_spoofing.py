@@ -83,7 +83,7 @@ async def test_no_header_moves_issuer_cookie_or_address(attacker: Attacker, log:
     ids=repr,
 )
 async def test_another_host_is_misdirected(attacker: Attacker, host: str | None) -> None:
-    """A request for any host that is not served here, or for none, is refused before any route sees it (R146)."""
+    """A request for any host that is not served here, or for none, is refused before any route sees it."""
     before = attacker.state()
 
     login = await attacker.login(host=host)

@@ -248,7 +248,7 @@ def test_chunk_extensions_and_trailers_mean_nothing(target: Target) -> None:
 
 
 def test_no_banner_names_a_version(target: Target) -> None:
-    """No answer says which version of what is running (R150)."""
+    """No answer says which version of what is running."""
     for request in (target.get("/livez"), target.get("/nothing"), b"GET /livez HTTP/1.2\r\n\r\n"):
         answer = target.exchange(request)
         assert answer is not None
