@@ -233,6 +233,12 @@ class Provoker:
         answers = await asyncio.gather(*(self.send() for _ in range(4)))
         return next(answer for answer in answers if answer.status_code == 503)
 
+    async def misdirected_request(self) -> httpx2.Response:
+        return await self.send(headers={"Host": "elsewhere.example"})
+
+    async def headers_too_large(self) -> httpx2.Response:
+        return await self.send(headers={"X-Long": "x" * 16_384})
+
     async def too_many_requests(self) -> httpx2.Response:
         services = self.call.server.graph.services
         limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abc")))

@@ -155,7 +155,7 @@ def test_commands_name_the_data_directory(run: Run, data: Path, arguments: tuple
         ("TOKENKEEP_PORT", "http", "port (TOKENKEEP_PORT): expected a whole number"),
         ("TOKENKEEP_CONFIG", "missing.toml", "missing.toml"),
         ("TOKENKEEP_ISSUER", "http://auth.example.com", "clear text"),
-        ("TOKENKEEP_SECRET", "hunter2", "secret is weak"),
+        ("TOKENKEEP_SECRET", "hunter2", "secret is shorter than 32 bytes"),
     ],
 )
 def test_bad_settings_end_in_one_line(  # noqa: PLR0917  (the columns of a table)

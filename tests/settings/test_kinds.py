@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenkeep.settings import Secret
-from tokenkeep.settings.kinds import Kind, format_duration, parse_duration
+from tokenkeep.settings.kinds import Kind, Rate, format_duration, parse_duration, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,30 @@ def test_duration_reads_back_as_written(amount: int, unit: int):
 def test_duration_is_shown_in_its_largest_unit(duration: timedelta, text: str):
     """The shortest text is shown."""
     assert format_duration(duration) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1/1s", Rate(1, timedelta(seconds=1))),
+        ("60/1m", Rate(60, timedelta(minutes=1))),
+        ("1200/24h", Rate(1200, timedelta(hours=24))),
+    ],
+)
+def test_rate_is_a_count_in_a_duration(text: str, rate: Rate):
+    """So many in so long."""
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["", "60", "60/", "/1m", "0/1m", "60/0s", "60/999ms", "60/m", "-1/1m", "60 / 1m", "1.5/1m", 60, None],
+    ids=repr,
+)
+def test_other_texts_are_no_rate(raw: object):
+    """A rate of nothing, or in no time, is refused."""
+    with pytest.raises(ValueError, match="rate"):
+        parse_rate(raw)
 
 
 @pytest.mark.parametrize("raw", ["on", "true", "yes", "1", "ON", "True", "YES", True])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tokenkeep.settings import Secret, Settings, SettingsError
-from tokenkeep.settings.kinds import Kind
+from tokenkeep.settings.kinds import Kind, Rate
 from tokenkeep.settings.options import OPTIONS, Option
 
 DEFAULTS = {
@@ -41,7 +41,15 @@ DEFAULTS = {
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_default_is_the_documented_one(name: str):
     """Defaults are those of the design."""
-    assert getattr(Settings(), name) == OPTIONS[name].default == DEFAULTS[name]
+    assert getattr(Settings(), name) == DEFAULTS[name]
+    assert OPTIONS[name].default == ("" if name == "issuer" else DEFAULTS[name])
+
+
+def test_issuer_follows_the_port():
+    """Who only chooses another port has an issuer with that port."""
+    assert Settings(port=9000).issuer == "http://127.0.0.1:9000"
+    assert Settings(issuer="", port=9000).issuer == "http://127.0.0.1:9000"
+    assert Settings(issuer="https://auth.example.com", port=9000).issuer == "https://auth.example.com"
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS.keys())
@@ -101,7 +109,6 @@ def test_good_value_is_taken(name: str, value: Any):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("issuer", ""),
         ("issuer", "auth.example.com"),
         ("issuer", "ftp://auth.example.com"),
         ("issuer", "https://"),
@@ -172,6 +179,8 @@ def test_certificate_and_key_belong_together():
         ("audiences", (), "(none)"),
         ("port", 8000, "8000"),
         ("data_dir", Path("x/y"), "x/y"),
+        ("issuer", "", "(not set)"),
+        ("login_limit_address", Rate(60, timedelta(minutes=1)), "60/1m"),
         ("secret", None, "(not set)"),
         ("secret", Secret("hunter2"), "********"),
         ("previous_secrets", (), "(not set)"),

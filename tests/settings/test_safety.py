@@ -38,6 +38,7 @@ SAFE: list[dict[str, Any]] = [
     {"issuer": "http://localhost:8000", "allowed_origins": ("http://localhost:5173",)},
     {"trusted_proxies": ("10.0.0.5", "10.1.0.0/16", "2001:db8::/48")},
     {"ops_token": Secret("x" * 32)},
+    {"rate_limits": False},
 ]
 
 
@@ -58,9 +59,13 @@ UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"host": "example.com"}, "host example.com", "insecure_bind"),
     ({"issuer": PUBLIC, "host": "0.0.0.0"}, "host 0.0.0.0", "insecure_bind"),
     ({"host": "0.0.0.0", "trusted_proxies": ("10.0.0.5",)}, "host 0.0.0.0", "insecure_bind"),
-    ({"secret": Secret("short")}, "secret is weak", "allow_weak_secret"),
+    ({"secret": Secret("short")}, "secret is shorter than 32 bytes", None),
+    ({"secret": Secret("")}, "secret is shorter than 32 bytes", None),
     ({"secret": Secret("a" * 64)}, "secret is weak", "allow_weak_secret"),
-    ({"previous_secrets": (Secret("short"),)}, "previous_secrets is weak", "allow_weak_secret"),
+    ({"previous_secrets": (Secret("short"),)}, "previous_secrets is shorter than 32 bytes", None),
+    ({"previous_secrets": (Secret("a" * 64),)}, "previous_secrets is weak", "allow_weak_secret"),
+    ({"issuer": PUBLIC, "rate_limits": False}, "rate_limits is off", None),
+    ({"issuer": PUBLIC, "host": "0.0.0.0", "rate_limits": False, **TLS}, "rate_limits is off", None),
     ({"access_ttl": timedelta(hours=1, seconds=1)}, "access_ttl", "allow_long_access"),
     ({"access_ttl": timedelta(days=1)}, "access_ttl is 1d", "allow_long_access"),
     (TLS, "tls_cert", None),

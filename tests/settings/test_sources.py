@@ -58,6 +58,7 @@ def test_every_kind_is_read_from_every_source(folder: Path):
         port = 1001
         api_docs = true
         access_ttl = "5m"
+        login_limit_address = "10/1m"
         audiences = ["https://a.example", "https://b.example"]
         data_dir = "somewhere"
         secret = "{LONG}"
@@ -69,6 +70,7 @@ def test_every_kind_is_read_from_every_source(folder: Path):
         "TOKENKEEP_PORT": "1001",
         "TOKENKEEP_API_DOCS": "on",
         "TOKENKEEP_ACCESS_TTL": "5m",
+        "TOKENKEEP_LOGIN_LIMIT_ADDRESS": "10/1m",
         "TOKENKEEP_AUDIENCES": "https://a.example, https://b.example",
         "TOKENKEEP_DATA_DIR": "somewhere",
         "TOKENKEEP_SECRET": LONG,
@@ -132,6 +134,8 @@ def test_folder_is_no_file(folder: Path):
         ("", {"TOKENKEEP_SECRT_FILE": "x"}, r"unknown setting secrt_file \(TOKENKEEP_SECRT_FILE\)"),
         ("", {"TOKENKEEP_PORT_FILE": "x"}, r"unknown setting port_file \(TOKENKEEP_PORT_FILE\)"),
         ("", {"TOKENKEEP_": "x"}, r"unknown setting"),
+        ("", {"TOKENKEEP_SERVICE_HOST": "10.0.0.1"}, r"enableServiceLinks"),
+        ("", {"TOKENKEEP_PORT_8000_TCP": "tcp://10.0.0.1:8000"}, r"enableServiceLinks"),
     ],
 )
 def test_mistyped_name_is_an_error(folder: Path, text: str, environ: dict[str, str], complaint: str):

@@ -45,7 +45,7 @@ class Proxies:
         hops = [hop.strip() for header in forwarded for hop in header.split(",")]
         while hops and self.trusts(client):
             try:
-                client = str(_address(hops.pop()))
+                client = str(_address(_without_port(hops.pop())))
             except ValueError:
                 break
         return client
@@ -60,11 +60,12 @@ def hosts_served(issuer: str, listening: tuple[str, int], more: Sequence[str]) -
         more: further names, with a port where it is not the scheme's own.
     """
     parts = urlsplit(issuer)
+    host_name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
     default = 443 if parts.scheme == "https" else 80
     port = parts.port or default
-    hosts = {parts.netloc, f"{parts.hostname}:{port}", *more}
+    hosts = {parts.netloc, f"{host_name}:{port}", *more}
     if port == default:
-        hosts.add(str(parts.hostname))
+        hosts.add(host_name)
     host, listening_port = listening
     hosts.add(f"[{host}]:{listening_port}" if ":" in host else f"{host}:{listening_port}")
     if is_loopback(host):
@@ -72,7 +73,16 @@ def hosts_served(issuer: str, listening: tuple[str, int], more: Sequence[str]) -
     return frozenset(each.lower() for each in hosts)
 
 
+def _without_port(hop: str) -> str:
+    """Return the address of a hop that may carry a port: `198.51.100.7:4711`, `[2001:db8::7]:4711`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if "%" in text:
+        raise ValueError("an address with a zone means nothing to another machine")
     parsed = ipaddress.ip_address(text)
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return mapped or parsed

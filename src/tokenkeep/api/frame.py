@@ -20,8 +20,8 @@ LARGEST_HEADERS: Final = 16 * 1024
 """Bytes of the largest header section."""
 
 _OWN_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.-]{8,64}")
-_ANY_HOST: Final = frozenset({"/livez", "/readyz"})
-"""Routes that orchestrators call by address."""
+ANYONES: Final = frozenset({"/livez", "/readyz"})
+"""Routes that orchestrators call by address and without https: there is nothing to overhear."""
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -96,13 +96,15 @@ class Frame:
         policy = self._policy
         if headers.size > LARGEST_HEADERS:
             return problem("headers_too_large")
+        anyones = scope["path"] in ANYONES
         if (
             policy.https_only
+            and not anyones
             and scope.get("scheme") != "https"
             and not (is_loopback(peer) or policy.proxies.trusts(peer))
         ):
             return problem("https_required")
-        if policy.hosts is not None and scope["path"] not in _ANY_HOST:
+        if policy.hosts is not None and not anyones:
             host = headers.first(b"host")
             if host is None or host.decode("latin-1").lower() not in policy.hosts:
                 return problem("misdirected_request")

@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard
+from tokenkeep.api.frame import ANYONES
 from tokenkeep.api.problems import MEDIA_TYPE, status_of
 from tokenkeep.api.schemas import Problem, ResponseBody
 
-_ANY_ROUTE: Final = ("internal_error",)
+_ANY_ROUTE: Final = ("internal_error", "headers_too_large")
 _COOKIE_ROUTE: Final = ("malformed_request", "cross_site", "storage_unavailable")
 _BODY_ROUTE: Final = (
     "malformed_request",
@@ -46,7 +47,9 @@ def describe(endpoints: Sequence[Endpoint], *, issuer: str, cookie: str, version
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
+            endpoint, https=issuer.startswith("https:")
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tokenkeep", "version": version},
@@ -72,11 +75,11 @@ def description_endpoint(document: dict[str, Any]) -> Endpoint:
     return Endpoint("GET", "/openapi.json", Guard.PUBLIC, openapi, Description, "Describe this interface.")
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, *, https: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
-        "responses": {"200": _success(endpoint), **_refusals(endpoint)},
+        "responses": {"200": _success(endpoint), **_refusals(endpoint, https=https)},
     }
     names = _PATH_PARAMETER.findall(endpoint.path)
     if names:
@@ -101,8 +104,10 @@ def _success(endpoint: Endpoint) -> dict[str, Any]:
     return _content("Success.", endpoint.answer.__name__)
 
 
-def _refusals(endpoint: Endpoint) -> dict[str, Any]:
+def _refusals(endpoint: Endpoint, *, https: bool) -> dict[str, Any]:
     codes = {*endpoint.refusals, *_ANY_ROUTE}
+    if endpoint.path not in ANYONES:
+        codes.update(("misdirected_request", "https_required") if https else ("misdirected_request",))
     if endpoint.cookie:
         codes.update(_COOKIE_ROUTE)
     if endpoint.guard in {Guard.BEARER, Guard.ADMIN}:

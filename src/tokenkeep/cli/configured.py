@@ -46,9 +46,14 @@ def read_settings(config: Path | None, flags: dict[str, Any]) -> Loaded:
 
 def run_beside_server(settings: Settings, work: Callable[[AuthServer], Awaitable[T]]) -> T:
     """Open what a server has made, say where, run `work`, and close it."""
+    name_data_directory(settings)
+    return asyncio.run(_open_and_run(settings, work))
+
+
+def name_data_directory(settings: Settings) -> None:
+    """Say which data directory is used."""
     if settings.database_url is None:
         click.echo(f"data directory: {settings.data_dir.absolute()}", err=True)
-    return asyncio.run(_open_and_run(settings, work))
 
 
 async def _open_and_run(settings: Settings, work: Callable[[AuthServer], Awaitable[T]]) -> T:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
+from tokenkeep.cli.configured import name_data_directory, read_settings, run_beside_server, setting_options
 from tokenkeep.server import AuthServer
 
 
@@ -17,6 +17,7 @@ from tokenkeep.server import AuthServer
 def migrate(config: Path | None, **flags: Any) -> None:
     """Bring the database to the schema of this version; `serve` does the same when it starts."""
     settings = read_settings(config, flags).settings
+    name_data_directory(settings)
     applied = asyncio.run(AuthServer(settings).migrate())
     for migration in applied:
         click.echo(f"applied {migration.name}")
@@ -34,6 +35,7 @@ def recover(yes: bool, config: Path | None, **flags: Any) -> None:
     comes back. Accounts, passwords and roles stay as the backup has them.
     """
     settings = read_settings(config, flags).settings
+    name_data_directory(settings)
     if not yes:
         click.confirm("Everyone will have to log in again. Go on?", abort=True)
     recovered = asyncio.run(AuthServer(settings).recover())

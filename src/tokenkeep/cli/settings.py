@@ -33,5 +33,5 @@ def settings(as_json: bool, config: Path | None, **flags: Any) -> None:
     table = Table("setting", "value", "from", box=None)
     for name, row in rows.items():
         table.add_row(name, row["value"], row["from"])
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)
     click.echo(f"data directory: {loaded.settings.data_dir.absolute()}", err=True)

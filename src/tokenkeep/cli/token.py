@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
-from tokenkeep.jose import Key, KeySet, TokenError, UsageError, jwt
+from tokenkeep.jose import Key, KeySet, MalformedToken, TokenError, UsageError, jwt
 from tokenkeep.settings.kinds import parse_duration
 from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
@@ -141,7 +141,10 @@ def _said_type(value: Any) -> str | None:
 
 
 def _read(text: str | None) -> str:
-    given = text if text is not None else sys.stdin.read()
+    try:
+        given = text if text is not None else sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedToken from None
     return given.strip().removeprefix("Bearer ").strip()
 
 
@@ -154,12 +157,12 @@ def _print_table(header: Mapping[str, Any], claims: Mapping[str, Any], now: floa
     for part, members in (("header", header), ("claims", claims)):
         for name, value in members.items():
             table.add_row(part, _one_line(name), _shown(name, value, now), MEANING.get(name, ""))
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 def _shown(name: str, value: Any, now: float) -> str:
     if name in _INSTANTS and isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value}  ({_instant(value)}, {_distance(value - now)})"
+        return _one_line(f"{value}  ({_instant(value)}, {_distance(value, now)})")
     return _one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
@@ -172,7 +175,7 @@ def _life(claims: Mapping[str, Any], now: float) -> str:
     exp = claims.get("exp")
     if isinstance(exp, bool) or not isinstance(exp, int | float):
         return "It has no expiry: verifiers refuse it."
-    return f"It expired {_distance(exp - now)}." if now >= exp else f"It expires {_distance(exp - now)}."
+    return f"It expired {_distance(exp, now)}." if now >= exp else f"It expires {_distance(exp, now)}."
 
 
 def _instant(seconds: float) -> str:
@@ -182,7 +185,11 @@ def _instant(seconds: float) -> str:
         return "no such date"
 
 
-def _distance(seconds: float) -> str:
+def _distance(instant: float, now: float) -> str:
+    try:
+        seconds = float(instant) - now
+    except OverflowError:
+        return "beyond all time"
     size = abs(seconds)
     amount = f"{size:.0f} seconds"
     for length, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):

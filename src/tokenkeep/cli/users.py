@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
@@ -52,13 +52,13 @@ def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
         for account in accounts:
             click.echo(json.dumps(_members(account), ensure_ascii=False))
         return
-    table = Table("name", "role", "state", "created", "last login", "id", box=None)
+    table = Table("name", "role", "state", "created", "last login", Column("id", no_wrap=True, min_width=22), box=None)
     for account in accounts:
         state = "disabled" if account.disabled else "active"
         table.add_row(
             account.name, account.role, state, _instant(account.created_at), _instant(account.last_login_at), account.id
         )
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 @users.command()

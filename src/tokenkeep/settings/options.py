@@ -5,6 +5,7 @@ Not here: the order of sources (`settings.sources`), and rules about several opt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -74,6 +75,9 @@ def _number(least: int, most: int) -> Callable[[int], str | None]:
     return lambda value: None if least <= value <= most else f"must be between {least} and {most}"
 
 
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+
+
 def _check_issuer(value: str) -> str | None:
     if not value:
         return None
@@ -82,7 +86,9 @@ def _check_issuer(value: str) -> str | None:
         _ = parts.port
     except ValueError:
         return "is no address"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not _PRINTABLE.fullmatch(value) or "@" in parts.netloc:
+        return "is no address, or holds a user or characters that no address has"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         return "must be an http or https address without user, query or fragment"
     if value.endswith("/") or value != value.lower().replace(parts.path.lower(), parts.path):
         return "must be lower-case and must not end with a slash, since tokens are compared with it letter by letter"

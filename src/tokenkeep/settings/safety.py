@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -109,7 +110,7 @@ def _server_secret(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "server-secret",
                 False,
-                f"{name} is shorter than {SMALLEST_SECRET} bytes",
+                f"{name} is weak: it is shorter than {SMALLEST_SECRET} bytes",
                 "make one with: tokenkeep secret generate",
             )
             continue
@@ -160,7 +161,7 @@ def _origins(settings: Settings) -> Iterator[Finding]:
             _ = parts.port
         except ValueError:
             parts = urlsplit("")
-        if f"{parts.scheme}://{parts.netloc}" != origin or parts.scheme not in {"http", "https"} or "*" in origin:
+        if not _ORIGIN.fullmatch(origin) or (parts.scheme, parts.port) in {("http", 80), ("https", 443)}:
             yield Finding(
                 "allowed-origins",
                 False,
@@ -243,6 +244,9 @@ def _site(host: str) -> str:
     except ValueError:
         return ".".join(host.rsplit(".", 2)[-2:])
 
+
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+"""An origin as browsers write it (RFC 6454 §6.2): lower-case, without user, path, or closing slash."""
 
 _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _issuer_transport,

@@ -260,6 +260,18 @@ async def test_over_https_browsers_are_told_to_stay_there(attack: OpenServer) ->
         assert "max-age=31536000" in reply.header("strict-transport-security")
 
 
+async def test_a_preflight_of_a_stranger_is_refused_like_anything_else(attack: OpenServer) -> None:
+    """Where pages of another origin are allowed, those of a third get a problem document, and no leave of any kind."""
+    attacker = await attack(allowed_origins=("http://127.0.0.1:3000",))
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:30000", "http://127.0.0.1:3000.evil.example"):
+        for method in ("POST", "PUT"):
+            headers = [("Origin", origin), ("Access-Control-Request-Method", method)]
+            reply = await attacker.ask("OPTIONS", "/refresh", headers=headers)
+            assert 400 <= reply.status < 500
+            reply.refused(reply.status, reply.json()["code"])
+            assert not reply.all("access-control-allow-origin")
+
+
 async def test_headers_are_bounded_as_a_whole(attacker: Attacker, log: Log) -> None:
     """One large header or a thousand small ones: over 16 KiB the request is refused, and nothing of it logged."""
     for headers in (

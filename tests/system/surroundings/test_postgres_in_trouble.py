@@ -96,8 +96,10 @@ def test_a_database_that_cannot_be_used_is_named(cluster: Cluster, tmp_path: Pat
     site = site_on(tmp_path, url)
     refused, listed, found = serve(site), say(site, "users", "list"), say(site, "doctor")
     refused.check_refusal(*words)
-    listed.check_refusal(*words)
-    found.check_finding(*words)
+    # Where the rights are missing to make the tables, commands find that there are none.
+    others = (r"has not the schema", r"tokenkeep migrate") if place == "no rights" else words
+    listed.check_refusal(*others)
+    found.check_finding(*others)
     for said in (refused, listed, found):
         assert CANARY not in "".join(said.lines)
 
