@@ -196,7 +196,7 @@ async def test_plain_http_from_elsewhere_is_refused_behind_https(opened: Opened)
         for address, status in (("192.0.2.1", 403), ("10.0.1.1", 403), ("10.0.0.7", 200), ("127.0.0.1", 200)):
             transport = httpx2.ASGITransport(app=call.server.app, client=(address, 1))
             async with httpx2.AsyncClient(transport=transport, base_url="http://auth.example.com") as client:
-                answer = await client.get("/livez", headers=http)
+                answer = await client.get("/.well-known/jwks.json", headers=http)
                 assert answer.status_code == status, address
                 if status == 403:
                     assert_problem(answer, "https_required")

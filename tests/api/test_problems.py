@@ -55,7 +55,7 @@ async def over_http(settings: Settings, clock: SettableClock) -> httpx2.Response
     async with AuthServer(replace(settings, issuer="https://auth.example.com"), clock=clock) as server:
         transport = httpx2.ASGITransport(app=server.app, client=("192.0.2.1", 1))
         async with httpx2.AsyncClient(transport=transport, base_url="http://auth.example.com") as client:
-            return await client.get("/livez")
+            return await client.get("/.well-known/jwks.json")
 
 
 PROVOKED: dict[str, Callable[[Caller], Awaitable[httpx2.Response]]] = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 from tokenkeep.contract.loopback import is_loopback
+
+_WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -75,9 +79,8 @@ def hosts_served(issuer: str, listening: tuple[str, int], more: Sequence[str]) -
 
 def _without_port(hop: str) -> str:
     """Return the address of a hop that may carry a port: `198.51.100.7:4711`, `[2001:db8::7]:4711`."""
-    if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+    match = _WITH_PORT.fullmatch(hop)
+    return match[1] or match[2] if match else hop
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -110,7 +110,7 @@ def _server_secret(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "server-secret",
                 False,
-                f"{name} is weak: it is shorter than {SMALLEST_SECRET} bytes",
+                f"{name} is shorter than {SMALLEST_SECRET} bytes",
                 "make one with: tokenkeep secret generate",
             )
             continue

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from contextlib import ExitStack
 from typing import Final
 
 import pytest
 
-from tests.attacks.http.wire import Target
+from tests.attacks.http.wire import Connection, Target
 from tokenkeep.api.requests import BODY_TIMEOUT
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -122,11 +121,12 @@ def _answer_while_sending(target: Target, request: bytes) -> bytes | None:
         return connection.whatever_comes(within=5)
 
 
-def _send_header_block(connection: object, size: int) -> None:
-    """Send an HTTP/2 header block that does not end, in frames of 16 KiB (RFC 9113 §6.2, §6.10)."""
+def _send_header_block(connection: Connection, size: int) -> None:
+    """Send an HTTP/2 header block that does not end, in frames of 16 KiB (RFC 9113 §6.2, §6.10; RFC 7541 §6.2.2)."""
     field = b"\x00\x03x-a\x7f\x81\x7f" + b"a" * 16_384
-    for number in range(size // len(field)):
-        kind = 1 if number == 0 else 9
-        piece = field[:16_384]
-        if not connection.send(struct.pack(">I", len(piece))[1:] + bytes([kind, 0, 0, 0, 0, 1]) + piece):  # type: ignore[attr-defined]
+    block = b"\x82\x86\x84" + field * (size // len(field))
+    for start in range(0, len(block), 16_384):
+        piece = block[start : start + 16_384]
+        kind = 1 if start == 0 else 9
+        if not connection.send(len(piece).to_bytes(3) + bytes([kind, 0, 0, 0, 0, 1]) + piece):
             return

@@ -38,7 +38,7 @@ UNSAFE: Final = {
     "any IPv6 address, http": Unsafe("listener", {"HOST": "::"}, "host", "INSECURE_BIND"),
     "any address, https issuer alone": Unsafe("listener", {**PUBLIC, "HOST": "0.0.0.0"}, "host", "INSECURE_BIND"),
     "certificate, http issuer": Unsafe("tls-issuer", {"TLS_CERT": "cert.pem", "TLS_KEY": "key.pem"}, "issuer"),
-    "short secret": Unsafe("server-secret", {"SECRET": "a-secret-of-31-characters-abcde"}, "secret is shorter"),
+    "short secret": Unsafe("server-secret", {"SECRET": "a-secret-of-31-characters-abcde"}, "secret is weak"),
     "known secret": Unsafe("server-secret", {"SECRET": "changeme" * 8}, "secret is weak", "ALLOW_WEAK_SECRET"),
     "repeated secret": Unsafe("server-secret", {"SECRET": "ab" * 32}, "secret is weak", "ALLOW_WEAK_SECRET"),
     "weak previous secret": Unsafe(
