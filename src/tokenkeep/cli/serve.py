@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -19,19 +20,21 @@ from typing import Any, Final
 import click
 from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
-from granian.server import Server
+from granian.server.mp import MPServer
 
 from tokenkeep.assembly import is_embedded
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings, SettingsError, load
+from tokenkeep.settings import Settings, SettingsError, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory
 
 DRAIN: Final = 10
 """Seconds that requests under way get to finish after SIGTERM."""
 
 
+PARENT_CHECK: Final = 1
+"""Seconds between two looks at whether the main process is still there."""
 RENEWAL_CHECK: Final = 30
 """Seconds between two looks at whether the certificate was renewed."""
 
@@ -51,11 +54,12 @@ def serve(config: Path | None, **flags: Any) -> None:
         # Held to the end of this process, for its workers.
         DataDirectory(settings.data_dir).lock()
     if settings.tls_cert is not None and settings.tls_key is not None:
-        _check_readable(settings.tls_cert, settings.tls_key)
+        _check_certificate(settings)
         _reload_on_renewal([settings.tls_cert, settings.tls_key])
     click.echo(_next_steps(settings))
     sys.stdout.flush()
-    Server(
+    _Server(
+        partial(_check_reload, config, flags),
         target="tokenkeep",
         address=settings.host,
         port=settings.port,
@@ -68,12 +72,13 @@ def serve(config: Path | None, **flags: Any) -> None:
         ssl_key=settings.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.warning,
-        log_dictconfig={"version": 1, "disable_existing_loggers": False},
+        log_dictconfig={"version": 1, "disable_existing_loggers": False, "loggers": {"_granian": {"propagate": True}}},
     ).serve(target_loader=partial(_load, config, flags), wrap_loader=False)
 
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable[None]]:
     """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
+    _end_with_parent()
     settings = load(config=config, environ=os.environ, flags=flags).settings
     set_up_logging(level=settings.log_level)
     return AuthServer(settings, exclusive=False).app
@@ -85,12 +90,51 @@ async def _check(settings: Settings) -> None:
         logging.getLogger(__name__).debug("the server opens")
 
 
-def _check_readable(*files: Path) -> None:
-    for file in files:
+def _check_certificate(settings: Settings) -> None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    try:
+        # An empty password: an encrypted key is refused, and nobody is asked.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise SettingsError(
+            f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} cannot be used: "
+            f"{getattr(error, 'reason', None) or error}"
+        ) from None
+
+
+class _Server(MPServer):
+    """Granian, which replaces its worker on SIGHUP only by one that can start."""
+
+    def __init__(self, check: Callable[[], None], **options: Any) -> None:
+        self._check = check
+        super().__init__(**options)
+
+    def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
         try:
-            file.open("rb").close()
-        except OSError as error:
-            raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+            self._check()
+        except SettingsError as error:
+            logging.getLogger(__name__).error("not reloaded, the old settings stay in force: %s", error)
+        else:
+            super().signal_handler_reload(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
+    settings = load(config=config, environ=os.environ, flags=flags).settings
+    check_safety(settings)
+    _check_certificate(settings)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the main process is gone: it would hold the lock and serve on, unwatched."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def _reload_on_renewal(files: list[Path]) -> None:
