@@ -272,6 +272,8 @@ async def test_login_ends_the_session_it_came_with(stage: Stage, ada: Account):
     [revocation] = await stage.revocations()
     assert (revocation["kind"], revocation["value"]) == ("sid", ended["id"])
     assert revocation["reason"] == "replaced"
+    [event] = await stage.events("session_ended")
+    assert (event["session_id"], event["detail"], event["address"]) == (ended["id"], "replaced", FIREFOX.address)
 
 
 async def test_login_ends_the_session_of_an_old_cookie(stage: Stage, ada: Account):

@@ -91,6 +91,8 @@ def _run(words: list[str], around: Surroundings) -> None:
     os.environ.update(around.environ)
     os.chdir(around.directory)
     sys.argv = ["tokenkeep", *words]
+    # The server starts its workers as it would have otherwise, and not as this process was started.
+    multiprocessing.set_start_method(None, force=True)
     if around.powerless and os.geteuid() == 0 and sys.platform == "linux":
         _drop_capabilities()
     from tokenkeep import assembly
