@@ -7,6 +7,7 @@ come from closed lists, so that nobody can make them grow.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from typing import Any, Final, TextIO
@@ -26,6 +27,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_TOKEN: Final = re.compile(r"(tkr_|eyJ)[\w.-]{16,}")
 _log = logging.getLogger("tokenkeep.requests")
 
 
@@ -100,7 +102,13 @@ class Metrics:
 def log_request(*, method: str, path: str, status: int, seconds: float, address: str) -> None:
     """Write the line of one answered request."""
     if _log.isEnabledFor(logging.INFO):
-        told = {"method": method, "path": path, "status": status, "ms": round(seconds * 1000, 2), "address": address}
+        told = {
+            "method": method,
+            "path": _TOKEN.sub(r"\1…", path),
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "address": address,
+        }
         _log.info("request", extra=told)
 
 

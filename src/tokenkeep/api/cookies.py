@@ -45,7 +45,7 @@ class CookiePolicy:
         found = [
             value
             for header in headers
-            for name, _, value in (pair.strip().partition("=") for pair in header.split(";"))
+            for name, _, value in (pair.strip(" \t").partition("=") for pair in header.split(";"))
             if name == self.name
         ]
         if len(found) > 1:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from granian.constants import Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -33,6 +34,8 @@ DRAIN: Final = 10
 """Seconds that requests under way get to finish after SIGTERM."""
 
 
+HEADER_TIMEOUT: Final = 5_000
+"""Milliseconds in which a connection must have sent the headers of a request."""
 PARENT_CHECK: Final = 1
 """Seconds between two looks at whether the main process is still there."""
 RENEWAL_CHECK: Final = 30
@@ -68,6 +71,11 @@ def serve(config: Path | None, **flags: Any) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN,
         websockets=False,
+        # Only HTTP/1 has a limit on the time until the first request; without one, silent connections block the rest.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+        backlog=4096,
+        backpressure=16_384,
         ssl_cert=settings.tls_cert,
         ssl_key=settings.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,

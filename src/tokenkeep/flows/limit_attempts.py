@@ -29,12 +29,21 @@ class LimitAttempts:
         self._policy = policy
 
     async def admit_login(self, client: Client) -> None:
-        """Count a login, or another check of a password, against its address and against everyone's quota.
+        """Count a login, or another check of a password, against its address.
 
         Raises:
             Throttled: there is no room.
         """
         await self._spend(self._policy.login_address, address_block(client.address))
+
+    async def admit_hashing(self) -> None:
+        """Count a password that is about to be checked against everyone's quota.
+
+        Asked last, so that attempts that cost nothing take nobody's room.
+
+        Raises:
+            Throttled: there is no room.
+        """
         await self._spend(self._policy.login_everyone, "")
 
     async def admit_refresh(self, client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -28,7 +29,7 @@ class MemoryLimiter:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._full_until: dict[tuple[str, str], float] = {}
-        self._attempts: dict[str, _Attempts] = {}
+        self._attempts: dict[bytes, _Attempts] = {}
 
     async def spend(self, quota: Quota, key: str) -> int:
         """Count an attempt against a key's quota; 0 if there was room, else seconds until there is.
@@ -46,18 +47,24 @@ class MemoryLimiter:
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
         now = int(self._clock.monotonic() * 1000)
-        attempts = self._attempts.get(name)
+        key = _digest(name)
+        attempts = self._attempts.get(key)
         if attempts is None or now - attempts.last > FORGOTTEN_AFTER:
             attempts = _Attempts(0, now)
         wait = attempts.last + delay_after(attempts.count) - now
         if wait > 0:
             return math.ceil(wait / 1000)
-        _remember(self._attempts, name, _Attempts(attempts.count + 1, now))
+        _remember(self._attempts, key, _Attempts(attempts.count + 1, now))
         return 0
 
     async def forgive(self, name: str) -> None:
         """Forget the attempts under a name, since one succeeded."""
-        self._attempts.pop(name, None)
+        self._attempts.pop(_digest(name), None)
+
+
+def _digest(name: str) -> bytes:
+    """Return what stands for a name, always of one size: names of strangers are as long as they like."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _remember(counts: dict[K, V], key: K, value: V) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -152,7 +153,8 @@ class _Worker:
             self._thread = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T], *, transaction: bool = True) -> T:
-        return await self._hop(lambda: self._transact(work) if transaction else work(self._held()))
+        asked_at = time.monotonic()
+        return await self._hop(lambda: self._transact(work, asked_at) if transaction else work(self._held()))
 
     async def _hop(self, work: Callable[[], T]) -> T:
         if self._thread is None:
@@ -164,9 +166,17 @@ class _Worker:
         except sqlite3.DatabaseError as error:
             raise StorageUnavailable(f"SQLite: {error}") from error
 
-    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _transact(self, work: Callable[[sqlite3.Connection], T], asked_at: float) -> T:
         connection = self._held()
-        connection.execute(self._begin)
+        # Those who waited in the queue while another program held the database do not begin to wait anew.
+        patience = max(0.0, BUSY_TIMEOUT - (time.monotonic() - asked_at))
+        if patience < BUSY_TIMEOUT - 1:
+            connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        try:
+            connection.execute(self._begin)
+        finally:
+            if patience < BUSY_TIMEOUT - 1:
+                connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
         try:
             result = work(connection)
             connection.execute("COMMIT")
