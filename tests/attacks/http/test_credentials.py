@@ -152,11 +152,13 @@ async def test_a_refresh_token_works_by_the_way_it_came_only(attacker: Attacker)
     token = cookie.partition("=")[2]
     assert "refreshToken" not in login.json()
     in_body = json.dumps({"refreshToken": token}).encode()
+    of_another = json.dumps({"refreshToken": (await attacker.login()).json()["refreshToken"]}).encode()
     before = attacker.state()
 
     for headers, body in (
         ([], in_body),
         ([("Cookie", cookie)], in_body),
+        ([("Cookie", cookie)], of_another),
         ([("Authorization", f"Bearer {token}")], b"{}"),
         ([("X-Refresh-Token", token)], b"{}"),
     ):

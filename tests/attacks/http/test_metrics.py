@@ -70,6 +70,8 @@ async def test_metrics_of_a_public_server_are_for_the_token(attack: OpenServer, 
     closed_to = [
         (stranger, []),
         ({"client": None, "scheme": "https"}, []),
+        ({"client": "127.0.0.1"}, []),
+        ({"client": "::1", "scheme": "https"}, []),
         ({"client": "10.0.0.5"}, []),
         ({"client": "10.0.0.5"}, [("X-Forwarded-For", "203.0.113.9")]),
         ({"client": "10.0.0.5"}, [("X-Forwarded-For", "127.0.0.1")]),

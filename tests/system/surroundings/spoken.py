@@ -54,9 +54,10 @@ class Command:
     output: Path
 
     def kill(self) -> None:
-        """Kill it with all that it has started; nothing happens when it has ended."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill it with all that it has started; nothing happens when it has ended, since its id may be another's."""
+        with suppress(ProcessLookupError):  # it ends just now, or has only just been started
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def wait(self) -> Said:
         """Return what it said, once it has ended; the exit code is negative when it was killed."""
