@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,13 +148,15 @@ def passes(tests: list[str], workspace: Path) -> bool:
     existing = [test for test in tests if (ROOT / test).exists()]
     if not existing:
         return True
-    try:
-        done = subprocess.run(
-            command + existing, cwd=ROOT, env=environment, capture_output=True, timeout=TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    while True:
+        try:
+            done = subprocess.run(
+                command + existing, cwd=ROOT, env=environment, capture_output=True, timeout=TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        if done.returncode >= 0:  # otherwise somebody ended the run from outside, which says nothing
+            return done.returncode == 0
 
 
 def main() -> int:
@@ -192,8 +194,9 @@ def main() -> int:
 
         alive = 0
         with ThreadPoolExecutor(options.jobs) as pool:
-            for number, (mutant, survived) in enumerate(pool.map(judge, mutants), 1):
-                if number % 50 == 0:
+            judged = as_completed([pool.submit(judge, mutant) for mutant in mutants])
+            for number, (mutant, survived) in enumerate((done.result() for done in judged), 1):
+                if number % 25 == 0:
                     print(f"{number} of {len(mutants)} judged", flush=True)
                 if survived:
                     alive += 1

@@ -156,9 +156,9 @@ class Login:
         opened = _Opened(session, account, opening.extra)
         if opening.replaces is None:
             return opened
-        return replace(opened, replaced=await self._end_replaced(tx, opening.replaces, account))
+        return replace(opened, replaced=await self._end_replaced(tx, opening.replaces, session))
 
-    async def _end_replaced(self, tx: Transaction, token: RefreshToken, account: Account) -> Revocation | None:
+    async def _end_replaced(self, tx: Transaction, token: RefreshToken, successor: Session) -> Revocation | None:
         found = await find_authentic(tx, token, self._opener.secret_ring)
         if found is None or not await tx.sessions.end(token.session_id, EndReason.REPLACED, now=tx.now):
             return None
@@ -166,13 +166,17 @@ class Login:
             Event(
                 EventKind.SESSION_ENDED,
                 tx.now,
-                account.id,
+                successor.account_id,
                 account_id=found[1].id,
                 session_id=token.session_id,
+                address=successor.address,
+                user_agent=successor.user_agent,
                 detail=EndReason.REPLACED,
             )
         )
-        revocation = revocations.of_session(token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=account.id)
+        revocation = revocations.of_session(
+            token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=successor.account_id
+        )
         return await self._revoker.append(tx, revocation)
 
 

@@ -40,18 +40,18 @@ def test_a_password_of_a_mebibyte_is_refused(target: Target) -> None:
     assert answer is None or answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_many_large_header_sections_are_refused_unread(target: Target) -> None:
-    """Header sections of 64 KiB and more, fifty at once, are refused and not held."""
-    memory = target.memory()
-    with ExitStack() as stack:
-        for size in (60 * 1024, 400 * 1024):
-            for _ in range(25):
-                connection = stack.enter_context(target.connect())
-                connection.send(target.get("/me", fields=b"X-Large: %s" % (b"a" * size))[:-2])
-        assert target.memory() - memory < MOST_GROWTH
+def test_large_header_sections_are_refused_and_not_held(target: Target) -> None:
+    """A header section of 64 KiB is refused; hundreds of larger ones that do not end add up to nothing."""
     answer = target.exchange(target.get("/me", fields=b"X-Large: %s\r\n" % (b"a" * 65_536)))
     assert answer is not None
     assert answer.status == 431
+    memory = target.memory()
+    with ExitStack() as stack:
+        for _ in range(200):
+            connection = stack.enter_context(target.connect())
+            connection.send(target.get("/me", fields=b"X-Large: %s" % (b"a" * 400_000))[:-2])
+        assert target.memory() - memory < MOST_GROWTH
+    assert target.healthy()
 
 
 def test_header_blocks_of_http_2_are_not_held(target: Target) -> None:
