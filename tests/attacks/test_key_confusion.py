@@ -179,10 +179,10 @@ def test_a_quarter_of_nothing_is_refused_by_accident():
 )
 def test_identification_takes_linear_time(unit):
     """The longest secret there can be, made of any repeated piece, is judged at once."""
-    started = time.perf_counter()
+    started = time.process_time()
     for prefix in (b"", b"\x30\x82\x1f\xfc", b"{", b'{"\\u006b":'):
         encoding_of_key((prefix + unit * 8192)[:8192])
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_raw_ed25519_key_cannot_be_told_from_a_secret():

@@ -235,7 +235,7 @@ def test_cve_2025_61920_oversized_tokens():
         "é" * 5_000_000,
     ]
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
@@ -246,16 +246,16 @@ def test_cve_2025_61920_oversized_tokens():
         assert tracemalloc.get_traced_memory()[1] - before < 1_000_000
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_many_dots_are_counted_in_linear_time():
     """A caller who allows megabytes still gets an answer at once, whatever they hold."""
-    started = time.perf_counter()
+    started = time.process_time()
     for unit in (".", "a.", "A", "=", "-", "é", "\0", "..a"):
         with pytest.raises(TokenError):
             verify(unit * (2_000_000 // len(unit)), max_size=10_000_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
@@ -288,7 +288,7 @@ def test_cve_2026_101918_nested_payload(depth):
 
 def test_cve_2026_102270_slow_key_detection():
     """PyJWT: judging the longest secret and reading hostile PEM take linear time."""
-    started = time.perf_counter()
+    started = time.process_time()
     for unit in (
         b"-----BEGIN ",
         b"-----BEGIN PUBLIC KEY-----\n",
@@ -302,7 +302,7 @@ def test_cve_2026_102270_slow_key_detection():
             Key.from_pem((unit * 65536)[:65536], alg="RS256")
         with pytest.raises(InvalidKey):
             Key.from_secret((unit * 8192)[:8192])
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 # ----------------------------------------------------------------------------------------------------------- encryption
@@ -330,12 +330,12 @@ def test_cve_2024_33664_compressed_encrypted_tokens():
 def test_cve_2023_6681_password_based_encryption(alg):
     """jwcrypto; joserfc CVE-2026-27932; jose CVE-2022-36083: no iteration count is ever obeyed."""
     header = {"alg": alg, "p2c": 2**31, "p2s": b64(bytes(16)), "enc": "A128GCM"}
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(MalformedToken):
         verify(".".join([b64(compact(header)), b64(bytes(24)), b64(bytes(12)), b64(b"x"), b64(bytes(16))]))
     with pytest.raises(AlgorithmNotAllowed):
         verify(token(header={**header_of(HS256), **header}))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_cve_2026_28490_rsa_decryption():

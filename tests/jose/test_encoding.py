@@ -327,11 +327,11 @@ def test_width_is_not_depth():
 def test_hostile_repetition_is_refused_in_linear_time(unit):
     """A megabyte of any repeated piece is refused soon, whatever it is wrapped in."""
     body = unit * (1_000_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     for data in (body, b'{"a":' + body, b'{"a":"' + body + b'"}', b'{"a" :"' + body):
         with contextlib.suppress(MalformedJson):
             decode_object(data)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_no_error_quotes_the_input():

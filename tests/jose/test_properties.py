@@ -208,10 +208,10 @@ def best_of(call, times=3):
     """Return the shortest time a call takes."""
     shortest = float("inf")
     for _ in range(times):
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(TokenError):
             call()
-        shortest = min(shortest, time.perf_counter() - started)
+        shortest = min(shortest, time.process_time() - started)
     return shortest
 
 
