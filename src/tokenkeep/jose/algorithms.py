@@ -186,7 +186,7 @@ def accepted_algorithms(names: Sequence[str] | Set[str]) -> frozenset[str]:
         raise WrongType("algorithms is a list of names such as ['ES256']") from None
 
 
-@lru_cache(maxsize=256, typed=True)
+@lru_cache(maxsize=256)
 def _accepted(names: tuple[str, ...]) -> frozenset[str]:
     if not names:
         raise InvalidArgument("algorithms is empty: name the ones to accept")

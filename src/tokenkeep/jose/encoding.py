@@ -124,7 +124,8 @@ def _read(data: bytes, max_depth: int) -> tuple[dict[str, Any], bool]:
         raise MalformedJson("malformed JSON") from None
     if type(value) is not dict:
         raise MalformedJson("malformed JSON: not an object")
-    flat = _CONTAINERS.isdisjoint(map(type, value.values()))
+    # One brace at the very start and no bracket: nothing inside can be an object or an array.
+    flat = (data.rfind(b"{") == 0 and data.rfind(b"[") < 0) or _CONTAINERS.isdisjoint(map(type, value.values()))
     # Brackets inside strings can only add to the count. And a text that is exactly what would be written for the value
     # holds each name once: a second member of the same name would make the text longer than what is written.
     if (not flat and data.count(b"{") + data.count(b"[") > max_depth) or _encode(value) != data:

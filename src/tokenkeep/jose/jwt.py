@@ -7,11 +7,10 @@ import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.arguments import MAX_INSTANT, checked_duration, checked_instant, checked_text, checked_texts
@@ -54,16 +53,14 @@ _TOKEN_ID_BYTES: Final = 16
 _SECOND: Final = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedToken:
+class VerifiedToken(NamedTuple):
     """Header and claims of a token that passed every check; both deeply immutable, arrays as tuples."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedToken:
+class UnverifiedToken(NamedTuple):
     """Header and claims of a token that nobody vouches for; both deeply immutable, arrays as tuples."""
 
     header: Mapping[str, Any]
@@ -235,7 +232,7 @@ def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> 
     return UnverifiedToken(header.parameters, MappingProxyType(_decode_claims(payload)))
 
 
-_remembered_policy: Final = lru_cache(maxsize=256, typed=True)(ClaimsPolicy)
+_remembered_policy: Final = lru_cache(maxsize=256)(ClaimsPolicy)
 
 
 def _check_keys(keys: Keys, policy: ClaimsPolicy) -> None:
