@@ -3,7 +3,7 @@
 # Written for GNU make 3.81 (the one macOS ships) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: run test check format clean requirements help FORCE
+.PHONY: run test check format bench clean requirements help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -42,6 +42,12 @@ format: $(VENV)/stamp-dev ## format the code and apply the safe fixes
 	$(VENV)/bin/ruff check --fix --exit-zero --quiet .
 	$(VENV)/bin/ruff format .
 
+bench: $(VENV)/stamp-dev $(VENV)/bench/stamp ## measure the engine and the server beside their peers; some minutes, on a machine with nothing else to do
+	$(VENV)/bin/python bench/engine.py
+	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python
+	$(VENV)/bin/python bench/sessions.py storm
+	$(VENV)/bin/python bench/sessions.py growth
+
 clean: ## remove the environment, caches and build results; never the data directory
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -74,6 +80,12 @@ $(VENV)/stamp-dev: $(VENV)/stamp-created requirements/dev.txt requirements/serve
 	@$(INSTALL_PROJECT)
 	@touch $(VENV)/stamp-server $@
 
+# The peers that servers are measured beside.
+$(VENV)/bench/stamp: $(VENV)/stamp-created requirements/bench.txt
+	@$(VENV)/bin/python -m venv --clear $(VENV)/bench
+	@$(VENV)/bench/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes --requirement requirements/bench.txt
+	@touch $@
+
 # For maintainers: compile requirements/*.txt anew. UPGRADE=1 takes the newest versions, otherwise pins are kept.
 UV_VERSION := 0.13.9
 COMPILE := $(VENV)/tools/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 $(if $(UPGRADE),--upgrade)
@@ -81,3 +93,4 @@ requirements: $(VENV)/stamp-created ## compile requirements/*.txt anew from pypr
 	@test -x $(VENV)/tools/bin/uv || { $(VENV)/bin/python -m venv $(VENV)/tools && $(VENV)/tools/bin/python -m pip install --quiet uv==$(UV_VERSION); }
 	$(COMPILE) pyproject.toml --extra server requirements/server.in --output-file requirements/server.txt
 	$(COMPILE) pyproject.toml --extra all requirements/server.in requirements/dev.in --constraint requirements/server.txt --output-file requirements/dev.txt
+	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt

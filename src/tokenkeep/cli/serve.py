@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -40,6 +41,10 @@ PARENT_CHECK: Final = 1
 """Seconds between two looks at whether the main process is still there."""
 RENEWAL_CHECK: Final = 30
 """Seconds between two looks at whether the certificate was renewed."""
+LARGEST_KEPT: Final = 1 << 20
+"""Bytes of the largest block that freed memory is kept for; the memory of a password hash is far larger."""
+_M_MMAP_THRESHOLD: Final = -3
+"""The parameter of glibc's `mallopt`."""
 
 
 @click.command()
@@ -87,6 +92,7 @@ def serve(config: Path | None, **flags: Any) -> None:
 def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable[None]]:
     """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
     _end_with_parent()
+    _give_memory_back()
     settings = load(config=config, environ=os.environ, flags=flags).settings
     set_up_logging(level=settings.log_level)
     return AuthServer(settings, exclusive=False).app
@@ -131,6 +137,15 @@ def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
     settings = load(config=config, environ=os.environ, flags=flags).settings
     check_safety(settings)
     _check_certificate(settings)
+
+
+def _give_memory_back() -> None:
+    """Have the memory of each password hash go back to the system at once, where the C library is glibc.
+
+    Otherwise each hashing thread keeps as much as the largest hash it ever made.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library: it has ways of its own
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,172 @@
+"""The servers that are measured, as child processes held to one core, each with data of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from load import Connection
+
+NAME, PASSWORD = "Ada", "wombat-lantern-quarry-71"
+SERVER_CORE, CLIENT_CORE = 0, 1
+LONGEST_START = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    port: int
+    pid: int
+    data: Path
+
+    def resident(self) -> dict[int, float]:
+        """Return the resident memory of its processes in MiB, by process id."""
+        return {pid: _resident(pid) for pid in (self.pid, *_children(self.pid))}
+
+
+class TokenkeepSession:
+    """One login at Tokenkeep, whose refresh token travels in the cookie."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = Connection(port)
+        self.access_token = ""
+        self._cookie = ""
+
+    async def log_in(self) -> None:
+        """Log in anew."""
+        assert await self.try_to_log_in(), "the server is too busy to log in"
+
+    async def try_to_log_in(self) -> bool:
+        """Log in anew unless the server is too busy with other passwords."""
+        body = json.dumps({"name": NAME, "password": PASSWORD}).encode()
+        answer = await self.connection.request("POST", "/login", body)
+        if answer.status == 503:
+            return False
+        self._take(answer)
+        return True
+
+    async def rotate(self) -> None:
+        """Exchange the refresh token."""
+        self._take(await self.connection.request("POST", "/refresh", headers=[f"Cookie: {self._cookie}"]))
+
+    async def me(self) -> None:
+        """Use the access token."""
+        answer = await self.connection.request("GET", "/me", headers=[f"Authorization: Bearer {self.access_token}"])
+        assert answer.status == 200, answer
+
+    def _take(self, answer) -> None:
+        assert answer.status == 200, answer
+        self._cookie = answer.headers["set-cookie"].partition(";")[0]
+        self.access_token = answer.json()["accessToken"]
+
+
+class SimplejwtSession:
+    """One login at djangorestframework-simplejwt."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = Connection(port)
+        self._refresh = ""
+
+    async def log_in(self) -> None:
+        """Log in anew."""
+        body = json.dumps({"username": NAME, "password": PASSWORD}).encode()
+        self._take(await self.connection.request("POST", "/login", body))
+
+    async def rotate(self) -> None:
+        """Exchange the refresh token."""
+        self._take(await self.connection.request("POST", "/refresh", json.dumps({"refresh": self._refresh}).encode()))
+
+    def _take(self, answer) -> None:
+        assert answer.status == 200, answer
+        self._refresh = answer.json()["refresh"]
+
+
+@contextmanager
+def tokenkeep(folder: Path, *, cores: set[int]) -> Iterator[Server]:
+    """Run Tokenkeep on SQLite with its defaults, but for the limits, which one address would soon meet."""
+    port, data = _free_port(), folder / "tokenkeep"
+    command = str(Path(sys.executable).with_name("tokenkeep"))
+    environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off"}
+    words = ["serve", "--port", str(port), "--issuer", f"http://127.0.0.1:{port}", "--data-dir", str(data)]
+    with _running([command, *words], folder, environment, port, cores) as pid:
+        subprocess.run(
+            [command, "users", "add", NAME, "--password-stdin", "--data-dir", str(data)],
+            input=PASSWORD,
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+        yield Server(port, pid, data)
+
+
+@contextmanager
+def simplejwt(folder: Path, python: Path, *, cores: set[int]) -> Iterator[Server]:
+    """Run the peer under gunicorn with one worker, in the environment of another interpreter."""
+    port = _free_port()
+    environment = os.environ | {
+        "SIMPLEJWT_DATABASE": str(folder / "simplejwt.sqlite3"),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    module = Path(__file__).with_name("simplejwt_project.py")
+    subprocess.run([str(python), str(module), NAME, PASSWORD], env=environment, check=True)
+    words = ["-m", "gunicorn", "--workers", "1", "--threads", "8", "--keep-alive", "60", "--log-level", "warning"]
+    words += ["--bind", f"127.0.0.1:{port}", "simplejwt_project:application"]
+    with _running([str(python), *words], folder, environment, port, cores) as pid:
+        yield Server(port, pid, folder)
+
+
+@contextmanager
+def _running(
+    command: list[str], folder: Path, environment: dict[str, str], port: int, cores: set[int]
+) -> Iterator[int]:
+    log = (folder / f"{port}.log").open("wb")
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    os.sched_setaffinity(process.pid, cores)  # at once, before it has threads or children
+    try:
+        _wait_for(port, process)
+        yield process.pid
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + LONGEST_START
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"a server did not start on port {port}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _resident(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
