@@ -1,4 +1,4 @@
-"""The SQLite driver: one writing and one reading thread, each transaction one hop.
+"""The SQLite driver: one writing and one reading thread (`sqlite_thread`), each transaction one hop.
 
 Settings are those of a database whose commits must survive a power cut: WAL with `synchronous=FULL`, every writing
 transaction `BEGIN IMMEDIATE`, so that two never deadlock.
@@ -6,24 +6,20 @@ transaction `BEGIN IMMEDIATE`, so that two never deadlock.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.flows.ports import Clock
 from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+from tokenkeep.storage.sql.sqlite_thread import BUSY_TIMEOUT, ConnectionThread
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-BUSY_TIMEOUT: Final = 5.0
-"""Seconds a transaction waits for another process's before it gives up."""
 OLDEST_SQLITE: Final = (3, 35, 0)
 """The first version that knows RETURNING."""
 
@@ -64,8 +60,8 @@ class SqliteDatabase:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._writer = _Worker(self._connect, "BEGIN IMMEDIATE", "sqlite-write")
-        self._reader = _Worker(self._connect_reader, "BEGIN", "sqlite-read")
+        self._writer = ConnectionThread(self._connect, begin="BEGIN IMMEDIATE", name="sqlite-write")
+        self._reader = ConnectionThread(self._connect_reader, begin="BEGIN", name="sqlite-read")
 
     async def open(self) -> None:
         """Connect, creating the file readable by its owner only.
@@ -130,74 +126,6 @@ class SqliteDatabase:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         return connection
-
-
-class _Worker:
-    """A thread with a connection of its own, on which it runs one transaction after the other."""
-
-    def __init__(self, connect: Callable[[], sqlite3.Connection], begin: str, name: str) -> None:
-        self._connect = connect
-        self._begin = begin
-        self._name = name
-        self._thread: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None
-
-    async def start(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-        await self._hop(self._open)
-
-    async def stop(self) -> None:
-        if self._thread is not None:
-            await self._hop(self._close)
-            self._thread.shutdown()
-            self._thread = None
-
-    async def run(self, work: Callable[[sqlite3.Connection], T], *, transaction: bool = True) -> T:
-        asked_at = time.monotonic()
-        return await self._hop(lambda: self._transact(work, asked_at) if transaction else work(self._held()))
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        if self._thread is None:
-            raise StorageUnavailable("the database is not open")
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError):
-            raise  # a mistake in a statement, and no trouble of the database
-        except sqlite3.DatabaseError as error:
-            raise StorageUnavailable(f"SQLite: {error}") from error
-
-    def _transact(self, work: Callable[[sqlite3.Connection], T], asked_at: float) -> T:
-        connection = self._held()
-        # Those who waited in the queue while another program held the database do not begin to wait anew.
-        patience = max(0.0, BUSY_TIMEOUT - (time.monotonic() - asked_at))
-        if patience < BUSY_TIMEOUT - 1:
-            connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-        try:
-            connection.execute(self._begin)
-        finally:
-            if patience < BUSY_TIMEOUT - 1:
-                connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
-        try:
-            result = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return result
-
-    def _held(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StorageUnavailable("the database is not open")
-        return self._connection
-
-    def _open(self) -> None:
-        self._connection = self._connect()
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
