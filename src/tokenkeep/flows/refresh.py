@@ -21,11 +21,25 @@ from tokenkeep.flows.token_families import TokenFamilies
 
 MOST_ROUNDS: Final = 10
 """How often one refresh may lose its row to another before it gives up; each loss means that somebody else won."""
+MOST_QUESTIONS: Final = 3
+"""How often the embedding application is asked what it adds, when the account changes between question and answer."""
 
 _ALARMS: Final = {
     Verdict.REUSE: (EndReason.REUSE, EventKind.REFRESH_REUSED),
     Verdict.ROLLED_BACK: (EndReason.ROLLED_BACK, EventKind.REFRESH_ROLLED_BACK),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the embedding application adds for an account of this token version; for any, if nobody was asked."""
+
+    added: Mapping[str, Any]
+    version: int | None = None
+
+    def fits(self, account: Account) -> bool:
+        """Tell whether the account has kept its role, and whatever else raises the version, since the question."""
+        return self.version in {None, account.token_version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,7 @@ class _Granted:
     session: Session
     account: Account
     now: int
+    added: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +97,37 @@ class Refresh:
             NoValidRefreshToken: its session is over, or is over from now on because the token was used before.
             InvalidField: the audience is not served here.
             Throttled: too many refreshes from this address.
-            StorageUnavailable: the database did not answer; nothing changed.
+            StorageUnavailable: the database did not answer, or the account changed too often; nothing changed.
         """
         await self._admission.limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
         token = RefreshToken.parse(presented)
         arrival = Presented(token.generation, delivery, client.fingerprint())
-        added = await self._ask_for_claims(token)
-        outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client)
+        outcome = await self._settle(token, arrival, client)
         match outcome:
             case _Granted():
-                return self._issuer.issue(outcome.session, outcome.account, served, outcome.now, added)
+                return self._issuer.issue(outcome.session, outcome.account, served, outcome.now, outcome.added)
             case _Refused():
                 self._revoker.apply(outcome.revocation)
                 self._note(outcome, client)
                 raise _refusal(outcome.verdict)
 
-    async def _ask_for_claims(self, token: RefreshToken) -> Mapping[str, Any]:
+    async def _settle(self, token: RefreshToken, arrival: Presented, client: Client) -> _Granted | _Refused:
+        for _ in range(MOST_QUESTIONS):
+            asked = await self._ask(token)
+            outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client, asked)
+            if outcome is not None:
+                return outcome
+        raise StorageUnavailable("an account changed each time its added claims were asked for")
+
+    async def _ask(self, token: RefreshToken) -> _Asked:
         if not self._claims.wanted:
-            return {}
+            return _Asked({})
         found = await self._storage.read(self._families.find, token)
-        return self._claims.of(found[1]) if found else {}
+        if found is None:
+            return _Asked({}, version=0)
+        account = found[1]
+        return _Asked(self._claims.of(account), account.token_version)
 
     def _note(self, refused: _Refused, client: Client) -> None:
         if refused.revocation is not None:
@@ -117,8 +142,9 @@ class Refresh:
         )
 
     async def _judge_and_advance(
-        self, tx: Transaction, token: RefreshToken, arrival: Presented, client: Client
-    ) -> _Granted | _Refused:
+        self, tx: Transaction, token: RefreshToken, arrival: Presented, client: Client, asked: _Asked
+    ) -> _Granted | _Refused | None:
+        """Do what the verdict demands; None, and nothing done, if the added claims are those of an older account."""
         for _ in range(MOST_ROUNDS):
             found = await self._families.find(tx, token)
             if found is None:
@@ -126,15 +152,17 @@ class Refresh:
             session, account = found
             verdict = self._families.judge(session, arrival, tx.now, account=account)
             match verdict:
+                case Verdict.ROTATE | Verdict.REPLAY if not asked.fits(account):
+                    return None
                 case Verdict.ROTATE:
                     successor = self._families.successor(session, client, tx.now)
                     if await tx.sessions.advance(session, successor):
                         await tx.audit.record(_event(EventKind.REFRESH_ROTATED, tx, session, client))
-                        return _Granted(successor, account, tx.now)
+                        return _Granted(successor, account, tx.now, asked.added)
                 case Verdict.REPLAY:
                     if await tx.sessions.touch(session, now=tx.now):
                         await tx.audit.record(_event(EventKind.REFRESH_REPLAYED, tx, session, client))
-                        return _Granted(session, account, tx.now)
+                        return _Granted(session, account, tx.now, asked.added)
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
                     return _Refused(verdict, session, await self._raise_alarm(tx, session, verdict, client))
                 case _:
