@@ -42,14 +42,14 @@ class CheckPassword:
         """Return the account of a name and its stored hash, if the guess is right.
 
         Args:
-            familiar: addresses from which the account was used lately.
+            familiar: addresses from which the account logged in lately.
 
         Raises:
             InvalidCredentials: unknown name, wrong password, or disabled account.
             Throttled: too many attempts on this name, or in all.
             HashingBusy: too many passwords are waiting to be checked.
         """
-        bucket = await self._admission.limits.admit_name(name_key, guess.client, familiar)
+        bucket = await self._admission.limits.admit_password(name_key, guess.client, familiar)
         matched = await self._match(guess)
         if matched is None:
             self._note_name(name_key, guess)
@@ -67,7 +67,7 @@ class CheckPassword:
             Throttled: too many attempts by this bearer, or in all.
             HashingBusy: too many passwords are waiting to be checked.
         """
-        bucket = await self._admission.limits.admit_name(f"\0bearer {subject}", guess.client, ())
+        bucket = await self._admission.limits.admit_password(f"\0bearer {subject}", guess.client, ())
         matched = await self._match(guess)
         if matched is None:
             detail = "wrong current password"
@@ -93,7 +93,6 @@ class CheckPassword:
         return await self._hasher.hash(password) if self._hasher.outdated(stored) else stored
 
     async def _match(self, guess: Guess) -> tuple[Account, str] | None:
-        await self._admission.limits.admit_hashing()
         account = guess.account
         stored = account.password_hash if account is not None and not account.disabled else None
         if not await self._hasher.verify(stored, guess.password) or account is None or stored is None:

@@ -91,7 +91,7 @@ class Login:
 
 
 async def _find_by_name(tx: Transaction, name_key: str) -> tuple[Account | None, list[str]]:
-    """Return the account, and the addresses from which it was used lately; as much is asked about nobody."""
+    """Return the account, and the addresses from which it logged in lately; as much is asked about nobody."""
     account = await tx.accounts.find_by_name(name_key)
     known_as = account.id if account else AccountId("")
-    return account, await tx.sessions.addresses_of(known_as, since=tx.now - FAMILIAR_FOR)
+    return account, await tx.sessions.login_addresses(known_as, since=tx.now - FAMILIAR_FOR)

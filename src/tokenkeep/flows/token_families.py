@@ -70,6 +70,7 @@ class TokenFamilies:
             user_agent=draft.client.user_agent,
             fingerprint=draft.client.fingerprint(),
             address=draft.client.address,
+            login_address=draft.client.address,
         )
         await tx.sessions.add(session)
         await tx.audit.record(
