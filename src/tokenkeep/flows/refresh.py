@@ -101,7 +101,7 @@ class Refresh:
         """
         await self._admission.limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
-        token = RefreshToken.parse(presented)
+        token = self._parse(presented, client)
         arrival = Presented(token.generation, delivery, client.fingerprint())
         outcome = await self._settle(token, arrival, client)
         match outcome:
@@ -111,6 +111,13 @@ class Refresh:
                 self._revoker.apply(outcome.revocation)
                 self._note(outcome, client)
                 raise _refusal(outcome.verdict)
+
+    def _parse(self, presented: str, client: Client) -> RefreshToken:
+        try:
+            return RefreshToken.parse(presented)
+        except InvalidRefreshToken:
+            self._note(_Refused(Verdict.INVALID), client)
+            raise
 
     async def _settle(self, token: RefreshToken, arrival: Presented, client: Client) -> _Granted | _Refused:
         for _ in range(MOST_QUESTIONS):
