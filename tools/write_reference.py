@@ -125,7 +125,8 @@ PROBLEMS = {
         "One address has tried too often (`login_limit_address`, `refresh_limit_address`), all together have "
         "(`login_limit_everyone`), or the last failed attempts on this name are too recent: after five in a row it "
         "must rest for 1, 2, 4 … seconds, at most five minutes. Behind a proxy that `trusted_proxies` does not name, "
-        "all clients are one address. The answer carries `Retry-After`.",
+        "all clients are one address. The answer carries `Retry-After`, and in `RateLimit` the name of the limit; see "
+        "[Limits on attempts](limits.md).",
         "Wait as long as `Retry-After` says. If it happens to everyone, look at the `address` in the log lines: is it "
         "the proxy's, name the proxy in `trusted_proxies`.",
     ),

@@ -27,11 +27,14 @@ from tokenkeep.domain.audit import Event
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
+from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
+from tokenkeep.flows.admission import Admission
 from tokenkeep.flows.change_password import ChangePassword
+from tokenkeep.flows.check_password import CheckPassword
 from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.follow_revocations import FollowRevocations
-from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
+from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
@@ -48,6 +51,7 @@ from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.settings.kinds import Rate
@@ -119,17 +123,19 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     hasher = HashingPool(Argon2Parameters(), concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
     revoker = Revoker(settings.issuer, outside.revoked)
-    tokens = TokenIssuer(key_ring, outside.secret_ring, _token_policy(settings), outside.claims)
-    sessions = _session_policy(settings)
-    passwords = PasswordPolicy(settings.password_min_length)
+    families = TokenFamilies(outside.secret_ring, _session_policy(settings))
+    claims = AddedClaims(outside.claims)
+    tokens = TokenIssuer(key_ring, families, _token_policy(settings))
+    opener = OpenSession(families, claims, tokens, revoker)
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
-    limits = LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings))
-    opener = OpenSession(outside.secret_ring, sessions)
+    admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings)), refusals)
+    check_password = CheckPassword(hasher, admission)
+    password_policy = PasswordPolicy(settings.password_min_length)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
-        accounts=AdministerAccounts(storage, hasher, revoker, passwords),
+        accounts=AdministerAccounts(storage, hasher, revoker, password_policy),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),
@@ -145,20 +151,10 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             max_staleness=settings.revocation_max_staleness.total_seconds(),
         ),
         services=Services(
-            login=Login(storage, hasher, tokens, revoker, opener, refusals=refusals, limits=limits),
-            refresh=Refresh(
-                storage,
-                tokens,
-                revoker,
-                secret_ring=outside.secret_ring,
-                policy=sessions,
-                refusals=refusals,
-                limits=limits,
-            ),
-            logout=Logout(storage, revoker, outside.secret_ring),
-            change_password=ChangePassword(
-                storage, hasher, tokens, revoker, opener, policy=passwords, limits=limits, refusals=refusals
-            ),
+            login=Login(storage, check_password, opener),
+            refresh=Refresh(storage, families, claims, tokens, revoker, admission=admission),
+            logout=Logout(storage, revoker, families),
+            change_password=ChangePassword(storage, check_password, opener, revoker, policy=password_policy),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
             overview=ViewOverview(storage),

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import REFRESH_VERDICTS, Event, EventKind, refresh_verdict
 
 LONGEST_TEXT: Final = 512
 """Characters of the longest text in a line."""
@@ -74,6 +74,9 @@ class Metrics:
             registry=self._registry,
         )
         self._events = Counter("tokenkeep_events", "Audit events.", ["event"], registry=self._registry)
+        self._refreshes = Counter(
+            "tokenkeep_refreshes", "Verdicts on refresh tokens.", ["verdict"], registry=self._registry
+        )
         self._revocations = Gauge(
             "tokenkeep_revocations", "Revocations that can still matter.", registry=self._registry
         )
@@ -82,6 +85,8 @@ class Metrics:
         )
         for kind in EventKind:
             self._events.labels(kind.value)
+        for verdict in REFRESH_VERDICTS:
+            self._refreshes.labels(verdict)
 
     def count_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request; `route` is a path of the route table, or `other`."""
@@ -91,6 +96,9 @@ class Metrics:
     def count_event(self, event: Event) -> None:
         """Count an audit event that has been committed."""
         self._events.labels(event.kind.value).inc()
+        verdict = refresh_verdict(event)
+        if verdict is not None:
+            self._refreshes.labels(verdict).inc()
 
     def exposition(self, *, revocations: int, dropped: int) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -27,9 +27,9 @@ from tokenkeep.assembly import (
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import RolledBack
+from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background, Chore
-from tokenkeep.flows.issue_tokens import ClaimsHook
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet

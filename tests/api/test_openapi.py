@@ -242,8 +242,8 @@ class Provoker:
     async def too_many_requests(self) -> httpx2.Response:
         services = self.call.server.graph.services
         limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abc")))
-        for flow in (services.login, services.refresh, services.change_password):
-            self.monkeypatch.setattr(flow, "_limits", limits)
+        for holder in (services.login._passwords, services.change_password._passwords, services.refresh):
+            self.monkeypatch.setattr(holder, "_admission", replace(holder._admission, limits=limits))
         here = Client(address=self.call.address)
         await limits.admit_login(here)
         await limits.admit_refresh(here)

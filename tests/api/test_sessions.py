@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.caller import ISSUER, PASSWORD, Caller, Login, assert_problem
 from tests.settable_clock import START, SettableClock
+from tokenkeep.domain.audit import EventFilter, EventKind
 from tokenkeep.jose import jwt
 
 CREDENTIALS = {"name": "Ada", "password": PASSWORD}
@@ -192,6 +193,15 @@ async def test_cookie_and_body_at_once_is_invalid(call: Caller):
     answer = await call("POST", "/refresh", cookie=by_cookie.refresh)
     assert jwt.decode_unverified(answer.json()["accessToken"]).claims["iat"] == START // 1000
     assert (await call("POST", "/refresh", json={"refreshToken": by_body.refresh})).status_code == 200
+
+
+async def test_two_tokens_at_once_are_remembered(call: Caller):
+    """A request that carries a token in the cookie and one in the body is in the audit log, as an invalid one."""
+    by_cookie, by_body = await call.login(), await call.login(delivery="body")
+    await call("POST", "/refresh", json={"refreshToken": by_body.refresh}, cookie=by_cookie.refresh)
+    await call.server.graph.refusals.flush()
+    [event] = await call.server.graph.audit.search(EventFilter(kind=EventKind.REFRESH_REFUSED))
+    assert (event.detail, event.address) == ("invalid", call.address)
 
 
 async def test_pages_get_no_token_in_the_body(call: Caller):

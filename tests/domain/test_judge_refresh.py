@@ -41,6 +41,7 @@ SESSION = Session(
     user_agent=CLIENT.user_agent,
     fingerprint=CLIENT.fingerprint(),
     address=CLIENT.address,
+    login_address="192.0.2.7",
 )
 
 

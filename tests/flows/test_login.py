@@ -231,8 +231,8 @@ async def test_account_that_changes_meanwhile_gets_no_session(
     stage: Stage, ada: Account, interruption: Callable[[Stage], Awaitable[object]]
 ):
     """A login that was checked against an account that is not the same any more is refused."""
-    login = stage.parts.services.login
-    login._hasher = Interrupted(login._hasher, lambda: interruption(stage))
+    passwords = stage.parts.services.login._passwords
+    passwords._hasher = Interrupted(passwords._hasher, lambda: interruption(stage))
     with pytest.raises(InvalidCredentials) as refusal:
         await stage.login()
     assert refusal.value.sentence == "Invalid credentials"
@@ -243,7 +243,9 @@ async def test_account_that_changes_meanwhile_gets_no_session(
 async def test_account_that_changed_is_looked_at_again(stage: Stage, ada: Account):
     """A login whose account got another role meanwhile succeeds, with the new role."""
     login = stage.parts.services.login
-    login._hasher = Interrupted(login._hasher, lambda: stage.server.accounts.set_role("Ada", "admin", actor="operator"))
+    login._passwords._hasher = Interrupted(
+        login._passwords._hasher, lambda: stage.server.accounts.set_role("Ada", "admin", actor="operator")
+    )
     pair = await stage.login()
     assert stage.server.verifier.verify(pair.access_token).role == "admin"
 

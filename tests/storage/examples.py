@@ -50,6 +50,7 @@ def a_session(account: Account, **changes: Any) -> Session:
         "user_agent": "Browser/1.0 (ünï; \N{SNOWMAN})",
         "fingerprint": "a-fingerprint",
         "address": "2001:db8::1",
+        "login_address": "192.0.2.7",
     }
     return Session(**values | changes)
 

@@ -51,6 +51,35 @@ async def test_a_later_migration_is_added_to_an_older_database(database: Databas
     await check_current(database)
 
 
+async def test_places_of_logins_are_kept_as_far_as_they_are_known(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """Of a session of before, the place of its login is its address as long as it has never been refreshed."""
+    monkeypatch.setattr(migrations, "known_migrations", lambda: KNOWN[:1])
+    await migrate(database)
+    await execute(
+        database,
+        "INSERT INTO accounts (id, name, name_key, role, token_version, created_at) "
+        "VALUES ('1', 'A', 'a', 'user', 1, 0)",
+    )
+    for generation in (0, 1):
+        await execute(
+            database,
+            """
+            INSERT INTO sessions (
+                id, account_id, secret, secret_version, generation, rotated_at, previous_rotated_at, created_at,
+                last_used_at, idle_expires_at, expires_at, delivery, methods, user_agent, fingerprint, address
+            )
+            VALUES ($1, '1', $2, '', $3, 0, 0, 0, 0, 0, 0, 'cookie', 'pwd', '', '', '192.0.2.1')
+            """,
+            str(generation),
+            b"",
+            generation,
+        )
+    monkeypatch.setattr(migrations, "known_migrations", lambda: KNOWN)
+    await migrate(database)
+    listed = await rows(database, "SELECT id, login_address FROM sessions ORDER BY id")
+    assert listed == [{"id": "0", "login_address": "192.0.2.1"}, {"id": "1", "login_address": ""}]
+
+
 async def test_a_migration_that_fails_leaves_nothing_behind(
     database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):

@@ -205,24 +205,42 @@ async def test_live_sessions_are_listed_the_last_used_first(storage: SqlStorage)
     assert await storage.read(lambda tx: tx.sessions.live_of(ada.id, now=NOW + 10)) == [older]
 
 
-async def test_known_addresses_are_those_of_late(storage: SqlStorage):
-    """`addresses_of` names each address once that the account used since an instant, from ended sessions too."""
+async def test_login_addresses_are_those_of_late(storage: SqlStorage):
+    """`login_addresses` names each address once that the account logged in from since an instant, also if it ended."""
     ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))
-    await store_session(storage, bob, address="192.0.2.1")
-    ended = await store_session(storage, ada, address="192.0.2.2", last_used_at=NOW + 3)
-    await storage.transact(lambda tx: tx.sessions.end(ended.id, EndReason.LOGOUT, now=NOW + 4))
-    for last_used_at, address in ((NOW + 2, "192.0.2.2"), (NOW + 2, "2001:db8::1"), (NOW + 1, "192.0.2.4")):
-        await store_session(storage, ada, address=address, last_used_at=last_used_at)
-    found = await storage.read(lambda tx: tx.sessions.addresses_of(ada.id, since=NOW + 1))
+    await store_session(storage, bob, login_address="192.0.2.1", created_at=NOW + 2, last_used_at=NOW + 2)
+    begun = {NOW + 3: "192.0.2.2", NOW + 2: "192.0.2.2", NOW + 4: "2001:db8::1", NOW + 1: "192.0.2.4", NOW + 5: ""}
+    sessions = [
+        await store_session(storage, ada, login_address=address, created_at=at, last_used_at=NOW + 9)
+        for at, address in begun.items()
+    ]
+    await storage.transact(lambda tx: tx.sessions.end(sessions[0].id, EndReason.LOGOUT, now=NOW + 9))
+    found = await storage.read(lambda tx: tx.sessions.login_addresses(ada.id, since=NOW + 1))
     assert sorted(found) == ["192.0.2.2", "2001:db8::1"]
 
 
+async def test_a_rotation_makes_no_place_familiar(storage: SqlStorage):
+    """`advance` moves the session's address and leaves where its login came from."""
+    ada = await store_account(storage)
+    session = await store_session(storage, ada, address="192.0.2.1", login_address="192.0.2.1")
+    moved = replace(session, generation=session.generation + 1, address="203.0.113.66")
+    assert await storage.transact(lambda tx: tx.sessions.advance(session, moved))
+    assert (await load_session(storage, session)).address == "203.0.113.66"
+    assert await storage.read(lambda tx: tx.sessions.login_addresses(ada.id, since=0)) == ["192.0.2.1"]
+
+
 async def test_sessions_are_forgotten_after_their_absolute_end(storage: SqlStorage):
-    """`purge` forgets at most so many sessions that were over before an instant, and no others."""
+    """`purge` forgets at most so many sessions that began and were over before two instants, and no others."""
     ada = await store_account(storage)
     over = [await store_session(storage, ada, expires_at=NOW + 10 + number) for number in range(3)]
-    kept = [await store_session(storage, ada, idle_expires_at=NOW, expires_at=NOW + 13)]
-    purge: Callable[[Transaction], Awaitable[int]] = lambda tx: tx.sessions.purge(before=NOW + 13, limit=2)  # noqa: E731
+    kept = [
+        await store_session(storage, ada, idle_expires_at=NOW, expires_at=NOW + 13),
+        await store_session(storage, ada, created_at=NOW + 2, expires_at=NOW + 10),
+    ]
+
+    def purge(tx: Transaction) -> Awaitable[int]:
+        return tx.sessions.purge(over_before=NOW + 13, begun_before=NOW + 2, limit=2)
+
     assert [await storage.transact(purge) for _ in range(3)] == [2, 1, 0]
     for session in over:
         assert await storage.read(lambda tx, session=session: tx.sessions.find_with_account(session.id)) is None

@@ -17,9 +17,10 @@ from tokenkeep.api.schemas import (
     SessionList,
     TokenResponse,
 )
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
 from tokenkeep.domain.identifiers import AccountId, parse_session_id
-from tokenkeep.domain.sessions import Delivery, RefreshToken
+from tokenkeep.domain.sessions import Delivery, RefreshToken, Verdict
 from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
@@ -47,6 +48,7 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
     """Exchange a refresh token for the next pair."""
     sent = call.body.refresh_token if call.body else None
     if sent is not None and call.cookie is not None:
+        call.services.refusals.note(EventKind.REFRESH_REFUSED, call.client, detail=Verdict.INVALID.value)
         raise InvalidRefreshToken("cookie and body at once")
     if sent is not None and call.from_browser:
         raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")

@@ -62,6 +62,24 @@ class Event:
     detail: str = ""
 
 
+REFRESH_VERDICTS: Final = ("rotated", "replayed", "overtaken", "reused", "ended", "rolled_back", "invalid")
+"""What a presented refresh token can turn out to be."""
+
+_TOLD_BY_KIND: Final = {
+    EventKind.REFRESH_ROTATED: "rotated",
+    EventKind.REFRESH_REPLAYED: "replayed",
+    EventKind.REFRESH_REUSED: "reused",
+    EventKind.REFRESH_ROLLED_BACK: "rolled_back",
+}
+
+
+def refresh_verdict(event: Event) -> str | None:
+    """Return the verdict on a refresh token that an event tells of: by its kind, or by its detail if it was refused."""
+    if event.kind is EventKind.REFRESH_REFUSED and event.detail in REFRESH_VERDICTS:
+        return event.detail
+    return _TOLD_BY_KIND.get(event.kind)
+
+
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events are wanted; None means any. Instants are milliseconds since the epoch, UTC."""

@@ -87,7 +87,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login. Instants are milliseconds since the epoch, UTC; `generation` counts its rotations."""
+    """One login. Instants are milliseconds since the epoch, UTC; `generation` counts its rotations.
+
+    `user_agent` and `address` are those of the last rotation, `login_address` is that of the login.
+    """
 
     id: SessionId
     account_id: AccountId
@@ -105,6 +108,7 @@ class Session:
     user_agent: str
     fingerprint: str
     address: str
+    login_address: str
     revoked_at: int | None = None
     revoked_reason: str | None = None
 

@@ -11,12 +11,11 @@ from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.sessions import Client, Delivery, EndReason, Session
-from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
-from tokenkeep.flows.limit_attempts import LimitAttempts
-from tokenkeep.flows.note_refusals import NoteRefusals
-from tokenkeep.flows.open_session import OpenSession, SessionDraft
-from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
+from tokenkeep.domain.sessions import Client, Delivery, EndReason
+from tokenkeep.flows.check_password import CheckPassword, Guess
+from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.open_session import Opened, Opening, OpenSession, Wish
+from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
 
 
@@ -28,36 +27,23 @@ class Passwords:
     new: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Replacement:
-    account: Account
-    password_hash: str = field(repr=False)
-    draft: SessionDraft
-
-
 class ChangePassword:
     """Lets the bearer of an access token replace the password, who must know the old one."""
 
     def __init__(
         self,
         storage: Storage,
-        hasher: PasswordHasher,
-        issuer: TokenIssuer,
-        revoker: Revoker,
+        passwords: CheckPassword,
         opener: OpenSession,
+        revoker: Revoker,
         *,
         policy: PasswordPolicy,
-        limits: LimitAttempts,
-        refusals: NoteRefusals,
     ) -> None:
         self._storage = storage
-        self._hasher = hasher
-        self._issuer = issuer
-        self._revoker = revoker
+        self._passwords = passwords
         self._opener = opener
+        self._revoker = revoker
         self._policy = policy
-        self._limits = limits
-        self._refusals = refusals
 
     async def change(
         self, token: AccessToken, passwords: Passwords, client: Client, *, delivery: Delivery | None = None
@@ -74,55 +60,46 @@ class ChangePassword:
             HashingBusy: too many passwords are waiting to be checked.
             StorageUnavailable: the database did not answer; nothing changed.
         """
-        await self._limits.admit_login(client)
+        await self._passwords.admit(client)
         current = normalise_password(passwords.current, field="currentPassword")
-        account, before = await self._storage.read(_find_bearer, token)
-        chosen = delivery or before
-        # The bearer is known here, so that guesses count against the account and not against its name.
-        bucket = await self._limits.admit_name(f"\0bearer {token.subject}", client, ())
-        await self._limits.admit_hashing()
-        stored = account.password_hash if account is not None and not account.disabled else None
-        if not await self._hasher.verify(stored, current) or account is None or stored is None:
-            self._refusals.note(
-                EventKind.LOGIN_REFUSED, client, account_id=AccountId(token.subject), detail="wrong current password"
-            )
-            raise InvalidCredentials
-        await self._limits.forgive(bucket)
+        found, before = await self._storage.read(_find_bearer, token)
+        wish = Wish(client, delivery or before, self._opener.audience(None))
+        account, _ = await self._passwords.of_bearer(AccountId(token.subject), Guess(found, current, client))
         name = AccountName(account.name, account.name_key)
         new = check_new_password(passwords.new, name, self._policy, field="newPassword")
-        extra = self._issuer.extra_claims(account)
-        replacement = _Replacement(account, await self._hasher.hash(new), SessionDraft.draw(client, chosen))
-        replaced = await self._storage.transact(self._replace, replacement)
+        opening = self._opener.prepare(account, wish)
+        new_hash = await self._passwords.hash(new)
+        replaced = await self._storage.transact(self._replace, account, new_hash, opening)
         if replaced is None:
             raise InvalidCredentials("the account changed while its password was being checked")
-        changed, session, revocation = replaced
+        opened, revocation = replaced
         self._revoker.apply(revocation)
-        audience = self._issuer.policy.audience(None)
-        return self._issuer.issue(session, changed, audience, session.created_at, extra), chosen
+        return self._opener.hand_out(opened), wish.delivery
 
-    async def _replace(self, tx: Transaction, replacement: _Replacement) -> tuple[Account, Session, Revocation] | None:
-        before = replacement.account
-        changed = await tx.accounts.change_password(before, password_hash=replacement.password_hash)
+    async def _replace(
+        self, tx: Transaction, before: Account, new_hash: str, opening: Opening
+    ) -> tuple[Opened, Revocation] | None:
+        changed = await tx.accounts.change_password(before, password_hash=new_hash)
         if changed is None:
             return None
         await tx.sessions.end_all(changed.id, EndReason.PASSWORD_CHANGED, now=tx.now)
-        session = await self._opener.open(tx, changed, replacement.draft)
+        opened = await self._opener.open(tx, changed, opening)
         await tx.audit.record(
             Event(
                 EventKind.PASSWORD_CHANGED,
                 tx.now,
                 changed.id,
                 account_id=changed.id,
-                session_id=session.id,
-                address=session.address,
-                user_agent=session.user_agent,
+                session_id=opened.session.id,
+                address=opened.session.address,
+                user_agent=opened.session.user_agent,
             )
         )
         ended = replace(changed, token_version=before.token_version)
         revocation = revocations.of_account_version(
             ended, at=tx.now, reason=EndReason.PASSWORD_CHANGED, actor=changed.id
         )
-        return changed, session, await self._revoker.append(tx, revocation)
+        return opened, await self._revoker.append(tx, revocation)
 
 
 async def _find_bearer(tx: Transaction, token: AccessToken) -> tuple[Account | None, Delivery]:

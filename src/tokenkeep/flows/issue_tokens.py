@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from tokenkeep.contract import access_token
-from tokenkeep.contract.access_token import RESERVED_CLAIMS, TOKEN_TYPE, AccessToken
+from tokenkeep.contract.access_token import TOKEN_TYPE, AccessToken
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidField, NoValidRefreshToken
-from tokenkeep.domain.secrets import Purpose, SecretRing
-from tokenkeep.domain.sessions import Session, refresh_token_text
+from tokenkeep.domain.sessions import Session
 from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.jose import jwt
-
-ClaimsHook = Callable[[Account], Mapping[str, Any]]
-"""What an embedding application adds to access tokens; reserved names are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +50,21 @@ class TokenPair:
 
 
 class TokenIssuer:
-    """Signs access tokens and writes refresh tokens for a session that has just been stored."""
+    """Signs access tokens, and writes refresh tokens beside them, for a session that has just been stored."""
 
-    def __init__(self, keys: KeyRing, secrets: SecretRing, policy: TokenPolicy, hook: ClaimsHook | None = None) -> None:
+    def __init__(self, keys: KeyRing, families: TokenFamilies, policy: TokenPolicy) -> None:
         self._keys = keys
-        self._secrets = secrets
+        self._families = families
         self.policy = policy
-        self._hook = hook
 
-    @property
-    def hooked(self) -> bool:
-        """Whether the embedding application adds claims."""
-        return self._hook is not None
-
-    def extra_claims(self, account: Account) -> Mapping[str, Any]:
-        """Return what the embedding application adds to the account's access tokens.
-
-        To be asked before anything is changed, so that an error of the application costs nobody a session.
-
-        Raises:
-            ValueError: it returned a reserved claim.
-        """
-        if self._hook is None:
-            return {}
-        extra = self._hook(account)
-        reserved = RESERVED_CLAIMS & extra.keys()
-        if reserved:
-            raise ValueError(f"the claims hook may not set {', '.join(sorted(reserved))}")
-        return extra
-
-    def issue(self, session: Session, account: Account, audience: str, now: int, extra: Mapping[str, Any]) -> TokenPair:
+    def issue(self, session: Session, account: Account, audience: str, now: int, added: Mapping[str, Any]) -> TokenPair:
         """Return the pair for the session's current generation.
 
         The access token never outlives the session.
 
         Args:
             now: the instant of the transaction that stored the session, in milliseconds.
-            extra: what `extra_claims` returned.
+            added: the claims of the embedding application.
 
         Raises:
             NoValidRefreshToken: no whole second of the session is left.
@@ -112,7 +87,7 @@ class TokenIssuer:
             methods=session.methods,
             name=account.name,
             role=account.role,
-            claims=extra,
+            claims=added,
         )
         text = jwt.issue(
             access_token.to_claims(token),
@@ -124,10 +99,9 @@ class TokenIssuer:
             token_type=TOKEN_TYPE,
             now=issued_at,
         )
-        refresh_secret = self._secrets.key(session.secret_version, Purpose.REFRESH)
         return TokenPair(
             access_token=text,
             expires_in=life,
-            refresh_token=refresh_token_text(session, refresh_secret),
+            refresh_token=self._families.text(session),
             refresh_expires_in=(min(session.idle_expires_at, session.expires_at) - now) // 1000,
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenkeep.domain.errors import Throttled
-from tokenkeep.domain.limits import Quota, address_block
+from tokenkeep.domain.limits import NAME, NEWCOMER, NEWCOMERS, Quota, address_block, neighbourhood
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.ports import RateLimiter
 
@@ -36,16 +36,6 @@ class LimitAttempts:
         """
         await self._spend(self._policy.login_address, address_block(client.address))
 
-    async def admit_hashing(self) -> None:
-        """Count a password that is about to be checked against everyone's quota.
-
-        Asked last, so that attempts that cost nothing take nobody's room.
-
-        Raises:
-            Throttled: there is no room.
-        """
-        await self._spend(self._policy.login_everyone, "")
-
     async def admit_refresh(self, client: Client) -> None:
         """Count a refresh against its address.
 
@@ -54,27 +44,48 @@ class LimitAttempts:
         """
         await self._spend(self._policy.refresh_address, address_block(client.address))
 
-    async def admit_name(self, name_key: str, client: Client, familiar: Sequence[str]) -> str:
-        """Count an attempt on a name, and return what to `forgive` should it succeed.
+    async def admit_password(self, name_key: str, client: Client, familiar: Sequence[str]) -> str:
+        """Count a password about to be checked for a name, and return what to `forgive` should it be right.
+
+        A familiar place has a count of its own, so that a stranger's guesses do not slow down the owner, and needs no
+        room in everyone's quota. Everybody else shares a count and that quota, which is asked last: attempts that cost
+        nothing take nobody's room.
 
         Args:
-            familiar: addresses from which the account was used lately; their blocks have counts of their own, so that
-                a stranger's guesses do not slow down the owner.
+            familiar: addresses from which the account logged in lately.
 
         Raises:
-            Throttled: the last attempt is too recent.
+            Throttled: the last attempt is too recent, or there are too many in all.
         """
         block = address_block(client.address)
-        known = block in {address_block(address) for address in familiar}
-        bucket = f"{name_key}\0{block}" if known else name_key
-        wait = await self._limiter.begin(bucket) if self._policy.enabled else 0
-        if wait:
-            raise Throttled(wait)
+        own = f"{name_key}\0{block}"
+        if block in {address_block(address) for address in familiar}:
+            await self._rest(own)
+            return own
+        bucket = name_key
+        try:
+            await self._rest(bucket)
+        except Throttled:
+            if not await self._newcomer(name_key, client):
+                raise
+            bucket = own
+        await self._spend(self._policy.login_everyone, "")
         return bucket
 
     async def forgive(self, bucket: str) -> None:
         """Forget the failed attempts of a bucket, since one succeeded."""
         await self._limiter.forgive(bucket)
+
+    async def _rest(self, bucket: str) -> None:
+        wait = await self._limiter.begin(bucket) if self._policy.enabled else 0
+        if wait:
+            raise Throttled(wait, NAME)
+
+    async def _newcomer(self, name_key: str, client: Client) -> bool:
+        """Count an attempt on a name that must rest; tells whether it is among the first from its neighbourhood."""
+        if await self._limiter.spend(NEWCOMER, f"{name_key}\0{neighbourhood(client.address)}"):
+            return False
+        return await self._limiter.spend(NEWCOMERS, name_key) == 0
 
     async def _spend(self, quota: Quota, key: str) -> None:
         wait = await self._limiter.spend(quota, key) if self._policy.enabled else 0

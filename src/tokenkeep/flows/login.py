@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
-from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name
-from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.limits import FAMILIAR_FOR
-from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
-from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
-from tokenkeep.flows.limit_attempts import LimitAttempts
-from tokenkeep.flows.note_refusals import NoteRefusals
-from tokenkeep.flows.open_session import OpenSession, SessionDraft
-from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
-from tokenkeep.flows.refresh import find_authentic
-from tokenkeep.flows.revoke import Revoker
+from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
+from tokenkeep.flows.check_password import CheckPassword, Guess
+from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.open_session import Opened, Opening, OpenSession, Wish
+from tokenkeep.flows.ports import Storage, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,53 +29,16 @@ class _Attempt:
 
     name_key: str
     password: str = field(repr=False)
-    client: Client
-    delivery: Delivery
-    replaces: RefreshToken | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Opening:
-    """What a new session is made of, drawn before its transaction."""
-
-    account: Account
-    password_hash: str = field(repr=False)
-    draft: SessionDraft
-    replaces: RefreshToken | None
-    extra: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A session that was stored, and what ended with its beginning."""
-
-    session: Session
-    account: Account
-    extra: Mapping[str, Any]
-    replaced: Revocation | None = None
+    wish: Wish
 
 
 class Login:
     """Opens sessions for those who know the password."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        hasher: PasswordHasher,
-        issuer: TokenIssuer,
-        revoker: Revoker,
-        opener: OpenSession,
-        *,
-        refusals: NoteRefusals,
-        limits: LimitAttempts,
-    ) -> None:
+    def __init__(self, storage: Storage, passwords: CheckPassword, opener: OpenSession) -> None:
         self._storage = storage
-        self._hasher = hasher
-        self._issuer = issuer
-        self._revoker = revoker
+        self._passwords = passwords
         self._opener = opener
-        self._refusals = refusals
-        self._limits = limits
 
     async def login(
         self,
@@ -108,80 +63,35 @@ class Login:
             HashingBusy: too many logins are waiting.
             StorageUnavailable: the database did not answer.
         """
-        await self._limits.admit_login(client)
-        served = self._issuer.policy.audience(audience)
+        await self._passwords.admit(client)
+        wish = Wish(client, delivery, self._opener.audience(audience), replaces)
         name = parse_name(credentials.name)
-        password = normalise_password(credentials.password)
-        attempt = _Attempt(name.key, password, client, delivery, replaces)
+        attempt = _Attempt(name.key, normalise_password(credentials.password), wish)
         # A second look at an account that changed while its password was being checked: another login may just have
         # stored the same password's hash anew.
         opened = await self._try(attempt) or await self._try(attempt)
         if opened is None:
             raise InvalidCredentials("the account changed while its password was being checked")
-        self._revoker.apply(opened.replaced)
-        return self._issuer.issue(opened.session, opened.account, served, opened.session.created_at, opened.extra)
+        return self._opener.hand_out(opened)
 
-    async def _try(self, attempt: _Attempt) -> _Opened | None:
-        account, familiar = await self._storage.read(_find_by_name, attempt.name_key)
-        bucket = await self._limits.admit_name(attempt.name_key, attempt.client, familiar)
-        await self._limits.admit_hashing()
-        usable = account is not None and not account.disabled
-        stored = account.password_hash if account is not None and usable else None
-        if not await self._hasher.verify(stored, attempt.password) or account is None or stored is None:
-            self._note(account, attempt.name_key, attempt.client)
-            raise InvalidCredentials
-        await self._limits.forgive(bucket)
-        opening = _Opening(
-            account=account,
-            password_hash=await self._hasher.hash(attempt.password) if self._hasher.outdated(stored) else stored,
-            draft=SessionDraft.draw(attempt.client, attempt.delivery),
-            replaces=attempt.replaces,
-            extra=self._issuer.extra_claims(account),
-        )
-        return await self._storage.transact(self._open_session, opening)
+    async def _try(self, attempt: _Attempt) -> Opened | None:
+        found, familiar = await self._storage.read(_find_by_name, attempt.name_key)
+        guess = Guess(found, attempt.password, attempt.wish.client)
+        account, stored = await self._passwords.of_name(attempt.name_key, guess, familiar=familiar)
+        password_hash = await self._passwords.renewed(stored, attempt.password)
+        opening = self._opener.prepare(account, attempt.wish)
+        return await self._storage.transact(self._claim_and_open, account, password_hash, opening)
 
-    def _note(self, account: Account | None, name_key: str, client: Client) -> None:
-        if account is None:
-            detail = f"unknown name {self._refusals.pseudonym(name_key)}"
-            self._refusals.note(EventKind.LOGIN_REFUSED, client, detail=detail)
-        else:
-            detail = "disabled" if account.disabled else "wrong password"
-            self._refusals.note(EventKind.LOGIN_REFUSED, client, account_id=account.id, detail=detail)
-
-    async def _open_session(self, tx: Transaction, opening: _Opening) -> _Opened | None:
-        account = opening.account
-        if not await tx.accounts.claim_for_login(account, password_hash=opening.password_hash, now=tx.now):
+    async def _claim_and_open(
+        self, tx: Transaction, account: Account, password_hash: str, opening: Opening
+    ) -> Opened | None:
+        if not await tx.accounts.claim_for_login(account, password_hash=password_hash, now=tx.now):
             return None
-        session = await self._opener.open(tx, account, opening.draft)
-        opened = _Opened(session, account, opening.extra)
-        if opening.replaces is None:
-            return opened
-        return replace(opened, replaced=await self._end_replaced(tx, opening.replaces, session))
-
-    async def _end_replaced(self, tx: Transaction, token: RefreshToken, successor: Session) -> Revocation | None:
-        found = await find_authentic(tx, token, self._opener.secret_ring)
-        if found is None or not await tx.sessions.end(token.session_id, EndReason.REPLACED, now=tx.now):
-            return None
-        await tx.audit.record(
-            Event(
-                EventKind.SESSION_ENDED,
-                tx.now,
-                successor.account_id,
-                account_id=found[1].id,
-                session_id=token.session_id,
-                address=successor.address,
-                user_agent=successor.user_agent,
-                detail=EndReason.REPLACED,
-            )
-        )
-        revocation = revocations.of_session(
-            token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=successor.account_id
-        )
-        return await self._revoker.append(tx, revocation)
+        return await self._opener.open(tx, account, opening)
 
 
 async def _find_by_name(tx: Transaction, name_key: str) -> tuple[Account | None, list[str]]:
-    """Return the account, and the addresses from which it was used lately; as much is asked about nobody."""
+    """Return the account, and the addresses from which it logged in lately; as much is asked about nobody."""
     account = await tx.accounts.find_by_name(name_key)
     known_as = account.id if account else AccountId("")
-    return account, await tx.sessions.addresses_of(known_as, since=tx.now - FAMILIAR_FOR)
+    return account, await tx.sessions.login_addresses(known_as, since=tx.now - FAMILIAR_FOR)

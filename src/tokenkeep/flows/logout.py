@@ -6,20 +6,19 @@ from tokenkeep.domain import revocations
 from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidRefreshToken
 from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import Client, EndReason, RefreshToken
 from tokenkeep.flows.ports import Storage, Transaction
-from tokenkeep.flows.refresh import find_authentic
 from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.token_families import TokenFamilies
 
 
 class Logout:
     """Ends sessions at their owner's wish."""
 
-    def __init__(self, storage: Storage, revoker: Revoker, secret_ring: SecretRing) -> None:
+    def __init__(self, storage: Storage, revoker: Revoker, families: TokenFamilies) -> None:
         self._storage = storage
         self._revoker = revoker
-        self._secrets = secret_ring
+        self._families = families
 
     async def logout(self, presented: str, client: Client) -> bool:
         """End the session of any rightly tagged token, whatever its generation; tells whether one ended.
@@ -36,7 +35,7 @@ class Logout:
         return revocation is not None
 
     async def _end_session(self, tx: Transaction, token: RefreshToken, client: Client) -> Revocation | None:
-        found = await find_authentic(tx, token, self._secrets)
+        found = await self._families.find(tx, token)
         if found is None or not await tx.sessions.end(token.session_id, EndReason.LOGOUT, now=tx.now):
             return None
         session, account = found

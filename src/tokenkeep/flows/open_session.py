@@ -1,71 +1,116 @@
-"""Open a session inside the transaction of whoever has just proved who they are: by login or by a new password."""
+"""Open a session for whoever has just proved who they are, by login or by a new password, and hand out its first pair.
+
+In three steps around the transaction: prepare, open inside it, hand out after it.
+"""
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import Event, EventKind
-from tokenkeep.domain.identifiers import ID_SIZE, session_id
-from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.sessions import SECRET_SIZE, Client, Delivery, Session, SessionPolicy
+from tokenkeep.domain.revocations import Revocation
+from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
+from tokenkeep.flows.added_claims import AddedClaims
+from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
 from tokenkeep.flows.ports import Transaction
+from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.token_families import SessionDraft, TokenFamilies
 
 
 @dataclass(frozen=True, slots=True)
-class SessionDraft:
-    """What a session is made of that must be drawn before its transaction."""
+class Wish:
+    """What session is asked for.
+
+    Attributes:
+        delivery: how its refresh tokens will travel.
+        audience: whom the access token is for.
+        replaces: the refresh token that the request carried; its session ends when this one begins.
+    """
 
     client: Client
     delivery: Delivery
-    raw_id: bytes
-    secret: bytes = field(repr=False)
+    audience: str
+    replaces: RefreshToken | None = None
 
-    @classmethod
-    def draw(cls, client: Client, delivery: Delivery) -> SessionDraft:
-        """Return a draft with an id and a secret nobody has."""
-        return cls(client, delivery, secrets.token_bytes(ID_SIZE), secrets.token_bytes(SECRET_SIZE))
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session about to be stored: everything that must be known before its transaction."""
+
+    wish: Wish
+    draft: SessionDraft
+    added: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that was stored, and what ended with its beginning."""
+
+    opening: Opening
+    session: Session
+    account: Account
+    replaced: Revocation | None
 
 
 class OpenSession:
-    """Stores new sessions."""
+    """Opens sessions."""
 
-    def __init__(self, secret_ring: SecretRing, policy: SessionPolicy) -> None:
-        self.secret_ring = secret_ring
-        self._policy = policy
+    def __init__(self, families: TokenFamilies, claims: AddedClaims, issuer: TokenIssuer, revoker: Revoker) -> None:
+        self._families = families
+        self._claims = claims
+        self._issuer = issuer
+        self._revoker = revoker
 
-    async def open(self, tx: Transaction, account: Account, draft: SessionDraft) -> Session:
-        """Store the session of an account whose row this transaction has taken, and return it."""
-        now = tx.now
-        session = Session(
-            id=session_id(draft.raw_id),
-            account_id=account.id,
-            secret=draft.secret,
-            secret_version=self.secret_ring.current,
-            generation=0,
-            rotated_at=now,
-            previous_rotated_at=now,
-            created_at=now,
-            last_used_at=now,
-            idle_expires_at=now + self._policy.idle,
-            expires_at=now + self._policy.absolute,
-            delivery=draft.delivery,
-            methods=("pwd",),
-            user_agent=draft.client.user_agent,
-            fingerprint=draft.client.fingerprint(),
-            address=draft.client.address,
-        )
-        await tx.sessions.add(session)
+    def audience(self, asked: str | None) -> str:
+        """Return the audience to issue for; the issuer itself when none is asked for.
+
+        Raises:
+            InvalidField: the one asked for is not served here.
+        """
+        return self._issuer.policy.audience(asked)
+
+    def prepare(self, account: Account, wish: Wish) -> Opening:
+        """Draw what must be drawn, and ask for claims what must be asked, before the transaction.
+
+        Raises:
+            ValueError: the embedding application returned a reserved claim.
+        """
+        return Opening(wish, SessionDraft.draw(wish.client, wish.delivery), self._claims.of(account))
+
+    async def open(self, tx: Transaction, account: Account, opening: Opening) -> Opened:
+        """Store the session of an account whose row this transaction has taken, and end the one that it replaces."""
+        session = await self._families.begin(tx, account, opening.draft)
+        replaces = opening.wish.replaces
+        replaced = await self._end_replaced(tx, replaces, session) if replaces is not None else None
+        return Opened(opening, session, account, replaced)
+
+    def hand_out(self, opened: Opened) -> TokenPair:
+        """Return the first pair of a session whose transaction is committed."""
+        self._revoker.apply(opened.replaced)
+        session, opening = opened.session, opened.opening
+        return self._issuer.issue(session, opened.account, opening.wish.audience, session.created_at, opening.added)
+
+    async def _end_replaced(self, tx: Transaction, token: RefreshToken, successor: Session) -> Revocation | None:
+        found = await self._families.find(tx, token)
+        if found is None or not await tx.sessions.end(token.session_id, EndReason.REPLACED, now=tx.now):
+            return None
         await tx.audit.record(
             Event(
-                EventKind.SESSION_STARTED,
-                now,
-                account.id,
-                account_id=account.id,
-                session_id=session.id,
-                address=session.address,
-                user_agent=session.user_agent,
+                EventKind.SESSION_ENDED,
+                tx.now,
+                successor.account_id,
+                account_id=found[1].id,
+                session_id=token.session_id,
+                address=successor.address,
+                user_agent=successor.user_agent,
+                detail=EndReason.REPLACED,
             )
         )
-        return session
+        revocation = revocations.of_session(
+            token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=successor.account_id
+        )
+        return await self._revoker.append(tx, revocation)

@@ -33,7 +33,7 @@ class Clock(Protocol):
 
 
 class RateLimiter(Protocol):
-    """Counts attempts, atomically."""
+    """Counts attempts, atomically. Keys and names are text of any length, from strangers: only digests are kept."""
 
     async def spend(self, quota: Quota, key: str) -> int:
         """Count an attempt against a key's quota; 0 if there was room, else seconds until there is."""
@@ -131,8 +131,8 @@ class SessionReader(Protocol):
     async def count_live(self, *, now: int) -> int:
         """Return how many sessions are neither ended nor expired."""
 
-    async def addresses_of(self, account_id: AccountId, *, since: int) -> list[str]:
-        """Return the addresses from which an account has logged in or refreshed since an instant."""
+    async def login_addresses(self, account_id: AccountId, *, since: int) -> list[str]:
+        """Return the addresses from which an account has logged in since an instant."""
 
 
 class SessionStore(SessionReader, Protocol):
@@ -156,8 +156,8 @@ class SessionStore(SessionReader, Protocol):
     async def end_everyones(self, reason: EndReason, *, now: int) -> int:
         """End every session there is; returns how many."""
 
-    async def purge(self, *, before: int, limit: int) -> int:
-        """Forget up to `limit` sessions whose absolute life ended before an instant; returns how many."""
+    async def purge(self, *, over_before: int, begun_before: int, limit: int) -> int:
+        """Forget up to `limit` sessions that began and were over, for good, before these instants; returns how many."""
 
 
 class SigningKeyStore(Protocol):

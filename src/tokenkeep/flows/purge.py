@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tokenkeep.domain.limits import FAMILIAR_FOR
 from tokenkeep.flows.ports import Storage, Transaction
 
 BATCH: Final = 500
@@ -24,7 +25,7 @@ class Purge:
     """Forgets expired sessions, expired revocations and old audit events.
 
     A session's row stays until its absolute end, ended or not: until then a spent refresh token that turns up is
-    still told from one that never was.
+    still told from one that never was. It stays longer while the place of its login is familiar.
     """
 
     def __init__(self, storage: Storage, *, audit_retention: int) -> None:
@@ -51,7 +52,7 @@ class Purge:
 
     async def _batch(self, tx: Transaction) -> Purged:
         return Purged(
-            sessions=await tx.sessions.purge(before=tx.now, limit=BATCH),
+            sessions=await tx.sessions.purge(over_before=tx.now, begun_before=tx.now - FAMILIAR_FOR, limit=BATCH),
             revocations=await tx.revocations.purge(before=tx.now, limit=BATCH),
             audit_events=await tx.audit.purge(before=tx.now - self._audit_retention, limit=BATCH),
         )

@@ -9,29 +9,20 @@ from typing import Any, Final
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import SYSTEM, Event, EventKind
-from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken, StorageUnavailable
+from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken, Refusal, StorageUnavailable
 from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.secrets import Purpose, SecretRing, UnknownSecretVersion
-from tokenkeep.domain.sessions import (
-    Client,
-    Delivery,
-    EndReason,
-    Presented,
-    RefreshToken,
-    Session,
-    SessionPolicy,
-    Verdict,
-    advanced,
-    judge_refresh,
-)
+from tokenkeep.domain.sessions import Client, Delivery, EndReason, Presented, RefreshToken, Session, Verdict
+from tokenkeep.flows.added_claims import AddedClaims
+from tokenkeep.flows.admission import Admission
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
-from tokenkeep.flows.limit_attempts import LimitAttempts
-from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.token_families import TokenFamilies
 
 MOST_ROUNDS: Final = 10
 """How often one refresh may lose its row to another before it gives up; each loss means that somebody else won."""
+MOST_QUESTIONS: Final = 3
+"""How often the embedding application is asked what it adds, when the account changes between question and answer."""
 
 _ALARMS: Final = {
     Verdict.REUSE: (EndReason.REUSE, EventKind.REFRESH_REUSED),
@@ -40,13 +31,33 @@ _ALARMS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What the transaction came to: a verdict, and what follows from it."""
+class _Asked:
+    """What the embedding application adds for an account of this token version; for any, if nobody was asked."""
+
+    added: Mapping[str, Any]
+    version: int | None = None
+
+    def fits(self, account: Account) -> bool:
+        """Tell whether the account has kept its role, and whatever else raises the version, since the question."""
+        return self.version in {None, account.token_version}
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """A session as it stands after its rotation or repetition, for which tokens are to be issued."""
+
+    session: Session
+    account: Account
+    now: int
+    added: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why there are no tokens, whose session it was if any, and the revocation if it ended with that."""
 
     verdict: Verdict
     session: Session | None = None
-    account: Account | None = None
-    now: int = 0
     revocation: Revocation | None = None
 
 
@@ -56,21 +67,19 @@ class Refresh:
     def __init__(
         self,
         storage: Storage,
+        families: TokenFamilies,
+        claims: AddedClaims,
         issuer: TokenIssuer,
         revoker: Revoker,
         *,
-        secret_ring: SecretRing,
-        policy: SessionPolicy,
-        refusals: NoteRefusals,
-        limits: LimitAttempts,
+        admission: Admission,
     ) -> None:
         self._storage = storage
+        self._families = families
+        self._claims = claims
         self._issuer = issuer
         self._revoker = revoker
-        self._secrets = secret_ring
-        self._policy = policy
-        self._refusals = refusals
-        self._limits = limits
+        self._admission = admission
 
     async def refresh(
         self, presented: str, client: Client, *, delivery: Delivery, audience: str | None = None
@@ -88,67 +97,83 @@ class Refresh:
             NoValidRefreshToken: its session is over, or is over from now on because the token was used before.
             InvalidField: the audience is not served here.
             Throttled: too many refreshes from this address.
-            StorageUnavailable: the database did not answer; nothing changed.
+            StorageUnavailable: the database did not answer, or the account changed too often; nothing changed.
         """
-        await self._limits.admit_refresh(client)
+        await self._admission.limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
-        token = RefreshToken.parse(presented)
+        token = self._parse(presented, client)
         arrival = Presented(token.generation, delivery, client.fingerprint())
-        extra = await self._extra_claims(token)
-        outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client)
-        self._revoker.apply(outcome.revocation)
-        match outcome.verdict:
-            case Verdict.ROTATE | Verdict.REPLAY if outcome.session is not None and outcome.account is not None:
-                return self._issuer.issue(outcome.session, outcome.account, served, outcome.now, extra)
-            case Verdict.INVALID | Verdict.OVERTAKEN:
+        outcome = await self._settle(token, arrival, client)
+        match outcome:
+            case _Granted():
+                return self._issuer.issue(outcome.session, outcome.account, served, outcome.now, outcome.added)
+            case _Refused():
+                self._revoker.apply(outcome.revocation)
                 self._note(outcome, client)
-                raise InvalidRefreshToken(outcome.verdict.value)
-            case _:
-                self._note(outcome, client)
-                raise NoValidRefreshToken(outcome.verdict.value)
+                raise _refusal(outcome.verdict)
 
-    async def _extra_claims(self, token: RefreshToken) -> Mapping[str, Any]:
-        if not self._issuer.hooked:
-            return {}
-        found = await self._storage.read(find_authentic, token, self._secrets)
-        return self._issuer.extra_claims(found[1]) if found else {}
+    def _parse(self, presented: str, client: Client) -> RefreshToken:
+        try:
+            return RefreshToken.parse(presented)
+        except InvalidRefreshToken:
+            self._note(_Refused(Verdict.INVALID), client)
+            raise
 
-    def _note(self, outcome: _Outcome, client: Client) -> None:
-        if outcome.verdict in _ALARMS and outcome.revocation is not None:
+    async def _settle(self, token: RefreshToken, arrival: Presented, client: Client) -> _Granted | _Refused:
+        for _ in range(MOST_QUESTIONS):
+            asked = await self._ask(token)
+            outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client, asked)
+            if outcome is not None:
+                return outcome
+        raise StorageUnavailable("an account changed each time its added claims were asked for")
+
+    async def _ask(self, token: RefreshToken) -> _Asked:
+        if not self._claims.wanted:
+            return _Asked({})
+        found = await self._storage.read(self._families.find, token)
+        if found is None:
+            return _Asked({}, version=0)
+        account = found[1]
+        return _Asked(self._claims.of(account), account.token_version)
+
+    def _note(self, refused: _Refused, client: Client) -> None:
+        if refused.revocation is not None:
             return  # its event was stored with the end of the session
-        session = outcome.session
-        self._refusals.note(
+        session = refused.session
+        self._admission.refusals.note(
             EventKind.REFRESH_REFUSED,
             client,
             account_id=session.account_id if session else None,
             session_id=session.id if session else None,
-            detail=outcome.verdict.value,
+            detail=refused.verdict.value,
         )
 
     async def _judge_and_advance(
-        self, tx: Transaction, token: RefreshToken, arrival: Presented, client: Client
-    ) -> _Outcome:
+        self, tx: Transaction, token: RefreshToken, arrival: Presented, client: Client, asked: _Asked
+    ) -> _Granted | _Refused | None:
+        """Do what the verdict demands; None, and nothing done, if the added claims are those of an older account."""
         for _ in range(MOST_ROUNDS):
-            found = await find_authentic(tx, token, self._secrets)
+            found = await self._families.find(tx, token)
             if found is None:
-                return _Outcome(Verdict.INVALID)
+                return _Refused(Verdict.INVALID)
             session, account = found
-            verdict = judge_refresh(session, arrival, tx.now, self._policy, account_disabled=account.disabled)
+            verdict = self._families.judge(session, arrival, tx.now, account=account)
             match verdict:
+                case Verdict.ROTATE | Verdict.REPLAY if not asked.fits(account):
+                    return None
                 case Verdict.ROTATE:
-                    successor = advanced(session, client, tx.now, self._policy)
+                    successor = self._families.successor(session, client, tx.now)
                     if await tx.sessions.advance(session, successor):
                         await tx.audit.record(_event(EventKind.REFRESH_ROTATED, tx, session, client))
-                        return _Outcome(verdict, successor, account, tx.now)
+                        return _Granted(successor, account, tx.now, asked.added)
                 case Verdict.REPLAY:
                     if await tx.sessions.touch(session, now=tx.now):
                         await tx.audit.record(_event(EventKind.REFRESH_REPLAYED, tx, session, client))
-                        return _Outcome(verdict, session, account, tx.now)
+                        return _Granted(session, account, tx.now, asked.added)
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
-                    alarm = await self._raise_alarm(tx, session, verdict, client)
-                    return _Outcome(verdict, session, revocation=alarm)
+                    return _Refused(verdict, session, await self._raise_alarm(tx, session, verdict, client))
                 case _:
-                    return _Outcome(verdict, session)
+                    return _Refused(verdict, session)
         raise StorageUnavailable("a refresh lost its row too often")
 
     async def _raise_alarm(
@@ -174,15 +199,7 @@ def _event(kind: EventKind, tx: Transaction, session: Session, client: Client) -
     )
 
 
-async def find_authentic(
-    tx: Transaction, token: RefreshToken, secret_ring: SecretRing
-) -> tuple[Session, Account] | None:
-    """Return the session that a token names, and its account, if the token's tag is the session's own."""
-    found = await tx.sessions.find_with_account(token.session_id)
-    if found is None:
-        return None
-    try:
-        refresh_secret = secret_ring.key(found[0].secret_version, Purpose.REFRESH)
-    except UnknownSecretVersion:
-        return None
-    return found if token.authentic(found[0], refresh_secret) else None
+def _refusal(verdict: Verdict) -> Refusal:
+    if verdict in {Verdict.INVALID, Verdict.OVERTAKEN}:
+        return InvalidRefreshToken(verdict.value)
+    return NoValidRefreshToken(verdict.value)

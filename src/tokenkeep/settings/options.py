@@ -179,7 +179,11 @@ class Settings:
     login_limit_address: Rate = _option(
         Rate(60, _MINUTE), Kind.RATE, "Logins that one address (IPv6: one /64) may try."
     )
-    login_limit_everyone: Rate = _option(Rate(1200, _MINUTE), Kind.RATE, "Logins that all together may try.")
+    login_limit_everyone: Rate = _option(
+        Rate(1200, _MINUTE),
+        Kind.RATE,
+        "Logins that all together may try, but for those from where their account logged in lately.",
+    )
     refresh_limit_address: Rate = _option(
         Rate(600, _MINUTE), Kind.RATE, "Refreshes that one address (IPv6: one /64) may try."
     )

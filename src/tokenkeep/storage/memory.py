@@ -28,7 +28,7 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._full_until: dict[tuple[str, str], float] = {}
+        self._full_until: dict[tuple[str, bytes], float] = {}
         self._attempts: dict[bytes, _Attempts] = {}
 
     async def spend(self, quota: Quota, key: str) -> int:
@@ -38,10 +38,11 @@ class MemoryLimiter:
         as the generic cell rate algorithm).
         """
         now = self._clock.monotonic()
-        level = max(now, self._full_until.get((quota.name, key), now)) + quota.window / quota.count
+        kept = quota.name, _digest(key)
+        level = max(now, self._full_until.get(kept, now)) + quota.window / quota.count
         if level - now > quota.window:
             return max(1, math.ceil(level - now - quota.window))
-        _remember(self._full_until, (quota.name, key), level)
+        _remember(self._full_until, kept, level)
         return 0
 
     async def begin(self, name: str) -> int:
@@ -63,7 +64,7 @@ class MemoryLimiter:
 
 
 def _digest(name: str) -> bytes:
-    """Return what stands for a name, always of one size: names of strangers are as long as they like."""
+    """Return what stands for a key or name, always of one size: names of strangers are as long as they like."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

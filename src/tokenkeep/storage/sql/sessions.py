@@ -28,9 +28,10 @@ class SqlSessions:
             """
             INSERT INTO sessions (
                 id, account_id, secret, secret_version, generation, rotated_at, previous_rotated_at, created_at,
-                last_used_at, idle_expires_at, expires_at, delivery, methods, user_agent, fingerprint, address
+                last_used_at, idle_expires_at, expires_at, delivery, methods, user_agent, fingerprint, address,
+                login_address
             )
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
             """,
             session.id,
             session.account_id,
@@ -48,6 +49,7 @@ class SqlSessions:
             session.user_agent,
             session.fingerprint,
             session.address,
+            session.login_address,
         )
 
     async def find_with_account(self, session_id: SessionId) -> tuple[Session, Account] | None:
@@ -80,21 +82,22 @@ class SqlSessions:
         )
         return [_session(row) for row in rows]
 
-    async def addresses_of(self, account_id: AccountId, *, since: int) -> list[str]:
-        """Return the addresses from which an account has logged in or refreshed since an instant."""
+    async def login_addresses(self, account_id: AccountId, *, since: int) -> list[str]:
+        """Return the addresses from which an account has logged in since an instant."""
         rows = await self._tx.fetch(
             """
-            SELECT DISTINCT address FROM (
-                SELECT address FROM sessions
+            SELECT DISTINCT login_address FROM (
+                SELECT login_address, created_at FROM sessions
                 WHERE account_id = $1 AND last_used_at > $2
                 ORDER BY last_used_at DESC LIMIT $3
             ) AS late
+            WHERE created_at > $2 AND login_address <> ''
             """,
             account_id,
             since,
             MOST_LISTED,
         )
-        return [row["address"] for row in rows]
+        return [row["login_address"] for row in rows]
 
     async def advance(self, session: Session, successor: Session) -> bool:
         """Replace a session by its successor; False if it moved or ended since it was read."""
@@ -164,10 +167,16 @@ class SqlSessions:
         )
         return int(row["live"]) if row else 0
 
-    async def purge(self, *, before: int, limit: int) -> int:
-        """Forget up to `limit` sessions whose absolute life ended before an instant; returns how many."""
+    async def purge(self, *, over_before: int, begun_before: int, limit: int) -> int:
+        """Forget up to `limit` sessions that began and were over, for good, before these instants; returns how many."""
         return await self._tx.execute(
-            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2)", before, limit
+            """
+            DELETE FROM sessions
+            WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 AND created_at < $2 LIMIT $3)
+            """,
+            over_before,
+            begun_before,
+            limit,
         )
 
 
@@ -189,6 +198,7 @@ def _session(row: Row) -> Session:
         user_agent=row["user_agent"],
         fingerprint=row["fingerprint"],
         address=row["address"],
+        login_address=row["login_address"],
         revoked_at=row["revoked_at"],
         revoked_reason=row["revoked_reason"],
     )

@@ -1,0 +1,110 @@
+"""Check a password: limits first, then one hash whatever is wrong, and a refusal that is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.audit import EventKind
+from tokenkeep.domain.errors import InvalidCredentials
+from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.sessions import Client
+from tokenkeep.flows.admission import Admission
+from tokenkeep.flows.ports import PasswordHasher
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A password that was presented for an account, by somebody who may not be its owner."""
+
+    account: Account | None
+    password: str = field(repr=False)
+    client: Client
+
+
+class CheckPassword:
+    """Tells who knows the password of an account; a refusal costs the same whatever was wrong."""
+
+    def __init__(self, hasher: PasswordHasher, admission: Admission) -> None:
+        self._hasher = hasher
+        self._admission = admission
+
+    async def admit(self, client: Client) -> None:
+        """Count an attempt against its address, before anything is looked up.
+
+        Raises:
+            Throttled: there is no room.
+        """
+        await self._admission.limits.admit_login(client)
+
+    async def of_name(self, name_key: str, guess: Guess, *, familiar: Sequence[str]) -> tuple[Account, str]:
+        """Return the account of a name and its stored hash, if the guess is right.
+
+        Args:
+            familiar: addresses from which the account logged in lately.
+
+        Raises:
+            InvalidCredentials: unknown name, wrong password, or disabled account.
+            Throttled: too many attempts on this name, or in all.
+            HashingBusy: too many passwords are waiting to be checked.
+        """
+        bucket = await self._admission.limits.admit_password(name_key, guess.client, familiar)
+        matched = await self._match(guess)
+        if matched is None:
+            self._note_name(name_key, guess)
+            raise InvalidCredentials
+        await self._admission.limits.forgive(bucket)
+        return matched
+
+    async def of_bearer(self, subject: AccountId, guess: Guess) -> tuple[Account, str]:
+        """Return the account of an access token's bearer and its stored hash, if the guess is right.
+
+        The bearer is known, so that guesses count against the account and not against its name.
+
+        Raises:
+            InvalidCredentials: wrong password, or an account that is disabled or gone.
+            Throttled: too many attempts by this bearer, or in all.
+            HashingBusy: too many passwords are waiting to be checked.
+        """
+        bucket = await self._admission.limits.admit_password(f"\0bearer {subject}", guess.client, ())
+        matched = await self._match(guess)
+        if matched is None:
+            detail = "wrong current password"
+            self._admission.refusals.note(EventKind.LOGIN_REFUSED, guess.client, account_id=subject, detail=detail)
+            raise InvalidCredentials
+        await self._admission.limits.forgive(bucket)
+        return matched
+
+    async def hash(self, password: str) -> str:
+        """Return the hash of a password that is to be set.
+
+        Raises:
+            HashingBusy: too many passwords are waiting.
+        """
+        return await self._hasher.hash(password)
+
+    async def renewed(self, stored: str, password: str) -> str:
+        """Return the hash to keep of a password that was found right: the stored one, or a stronger one.
+
+        Raises:
+            HashingBusy: too many passwords are waiting.
+        """
+        return await self._hasher.hash(password) if self._hasher.outdated(stored) else stored
+
+    async def _match(self, guess: Guess) -> tuple[Account, str] | None:
+        account = guess.account
+        stored = account.password_hash if account is not None and not account.disabled else None
+        if not await self._hasher.verify(stored, guess.password) or account is None or stored is None:
+            return None
+        return account, stored
+
+    def _note_name(self, name_key: str, guess: Guess) -> None:
+        if guess.account is None:
+            detail = f"unknown name {self._admission.refusals.pseudonym(name_key)}"
+            self._admission.refusals.note(EventKind.LOGIN_REFUSED, guess.client, detail=detail)
+        else:
+            detail = "disabled" if guess.account.disabled else "wrong password"
+            self._admission.refusals.note(
+                EventKind.LOGIN_REFUSED, guess.client, account_id=guess.account.id, detail=detail
+            )
