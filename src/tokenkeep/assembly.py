@@ -30,6 +30,7 @@ from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.end_sessions import EndSessions
+from tokenkeep.flows.follow_password_kinds import FollowPasswordKinds
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
@@ -38,6 +39,7 @@ from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.new_passwords import NewPasswords
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
@@ -99,6 +101,7 @@ class ObjectGraph:
 
     storage: Storage
     hasher: HashingPool
+    password_kinds: FollowPasswordKinds
     accounts: AdministerAccounts
     key_ring: KeyRing
     rotate_keys: RotateKeys
@@ -116,12 +119,13 @@ class ObjectGraph:
 def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     """Return the object graph of a server with these settings."""
     storage = SqlStorage(outside.database, Sealer(outside.secret_ring), outside.observe_event)
-    hasher = HashingPool(Argon2Parameters(), concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
+    cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
+    hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
     revoker = Revoker(settings.issuer, outside.revoked)
     tokens = TokenIssuer(key_ring, outside.secret_ring, _token_policy(settings), outside.claims)
     sessions = _session_policy(settings)
-    passwords = PasswordPolicy(settings.password_min_length)
+    passwords = NewPasswords(hasher, hasher, _password_policy(settings))
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
     limits = LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings))
     opener = OpenSession(outside.secret_ring, sessions)
@@ -129,7 +133,8 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
-        accounts=AdministerAccounts(storage, hasher, revoker, passwords),
+        password_kinds=FollowPasswordKinds(storage, hasher),
+        accounts=AdministerAccounts(storage, revoker, passwords),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),
@@ -157,7 +162,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             ),
             logout=Logout(storage, revoker, outside.secret_ring),
             change_password=ChangePassword(
-                storage, hasher, tokens, revoker, opener, policy=passwords, limits=limits, refusals=refusals
+                storage, hasher, tokens, revoker, opener, passwords=passwords, limits=limits, refusals=refusals
             ),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
@@ -230,6 +235,10 @@ def _token_policy(settings: Settings) -> TokenPolicy:
         audiences=(settings.issuer, *settings.audiences),
         access_life=settings.access_ttl // timedelta(seconds=1),
     )
+
+
+def _password_policy(settings: Settings) -> PasswordPolicy:
+    return PasswordPolicy(settings.password_min_length, ("tokenkeep", urlsplit(settings.issuer).hostname or ""))
 
 
 def _limit_policy(settings: Settings) -> LimitPolicy:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain import revocations
-from tokenkeep.domain.accounts import Account, AccountName, PasswordPolicy, check_new_password, normalise_password
+from tokenkeep.domain.accounts import Account, AccountName, normalise_password
 from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId, SessionId
@@ -14,6 +14,7 @@ from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, Session
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
 from tokenkeep.flows.limit_attempts import LimitAttempts
+from tokenkeep.flows.new_passwords import NewPasswords
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession, SessionDraft
 from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
@@ -46,7 +47,7 @@ class ChangePassword:
         revoker: Revoker,
         opener: OpenSession,
         *,
-        policy: PasswordPolicy,
+        passwords: NewPasswords,
         limits: LimitAttempts,
         refusals: NoteRefusals,
     ) -> None:
@@ -55,7 +56,7 @@ class ChangePassword:
         self._issuer = issuer
         self._revoker = revoker
         self._opener = opener
-        self._policy = policy
+        self._passwords = passwords
         self._limits = limits
         self._refusals = refusals
 
@@ -89,9 +90,9 @@ class ChangePassword:
             raise InvalidCredentials
         await self._limits.forgive(bucket)
         name = AccountName(account.name, account.name_key)
-        new = check_new_password(passwords.new, name, self._policy, field="newPassword")
+        new_hash = await self._passwords.hash(passwords.new, name, field="newPassword")
         extra = self._issuer.extra_claims(account)
-        replacement = _Replacement(account, await self._hasher.hash(new), SessionDraft.draw(client, chosen))
+        replacement = _Replacement(account, new_hash, SessionDraft.draw(client, chosen))
         replaced = await self._storage.transact(self._replace, replacement)
         if replaced is None:
             raise InvalidCredentials("the account changed while its password was being checked")

@@ -9,7 +9,7 @@ from typing import Any
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name
 from tokenkeep.domain.audit import Event, EventKind
-from tokenkeep.domain.errors import InvalidCredentials
+from tokenkeep.domain.errors import HashingBusy, InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.limits import FAMILIAR_FOR
 from tokenkeep.domain.revocations import Revocation
@@ -133,12 +133,21 @@ class Login:
         await self._limits.forgive(bucket)
         opening = _Opening(
             account=account,
-            password_hash=await self._hasher.hash(attempt.password) if self._hasher.outdated(stored) else stored,
+            password_hash=await self._renewed(stored, attempt.password),
             draft=SessionDraft.draw(attempt.client, attempt.delivery),
             replaces=attempt.replaces,
             extra=self._issuer.extra_claims(account),
         )
         return await self._storage.transact(self._open_session, opening)
+
+    async def _renewed(self, stored: str, password: str) -> str:
+        """Return the hash as new ones are made; when too much is going on, the login need not wait for it."""
+        if not self._hasher.outdated(stored):
+            return stored
+        try:
+            return await self._hasher.hash(password)
+        except HashingBusy:
+            return stored
 
     def _note(self, account: Account | None, name_key: str, client: Client) -> None:
         if account is None:
