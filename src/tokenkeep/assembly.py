@@ -32,6 +32,7 @@ from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.follow_password_kinds import FollowPasswordKinds
 from tokenkeep.flows.follow_revocations import FollowRevocations
+from tokenkeep.flows.import_accounts import ImportAccounts
 from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
@@ -103,6 +104,7 @@ class ObjectGraph:
     hasher: HashingPool
     password_kinds: FollowPasswordKinds
     accounts: AdministerAccounts
+    import_accounts: ImportAccounts
     key_ring: KeyRing
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
@@ -135,6 +137,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         hasher=hasher,
         password_kinds=FollowPasswordKinds(storage, hasher),
         accounts=AdministerAccounts(storage, revoker, passwords),
+        import_accounts=ImportAccounts(storage),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),

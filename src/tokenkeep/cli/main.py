@@ -8,8 +8,10 @@ from typing import Final
 import click
 
 from tokenkeep.cli.audit import audit
+from tokenkeep.cli.calibrate import calibrate
 from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
+from tokenkeep.cli.import_users import ImportRefused
 from tokenkeep.cli.openapi import openapi
 from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
@@ -30,6 +32,7 @@ REFUSED: Final = 1
 
 _EXPECTED: Final = (
     Refusal,
+    ImportRefused,
     RolledBack,
     AlgorithmChanged,
     SecretMismatch,
@@ -49,7 +52,7 @@ def commands() -> None:
     """
 
 
-for _command in (serve, users, token, secret, settings, doctor, audit, migrate, recover, purge, openapi):
+for _command in (serve, users, token, secret, settings, doctor, audit, migrate, recover, purge, calibrate, openapi):
     commands.add_command(_command)
 
 
