@@ -25,7 +25,7 @@ REPORT_EVERY: Final = 10_000
 """Lines between two words on how far it has come."""
 
 
-class ImportRefused(Exception):
+class ImportRefused(click.ClickException):
     """The file was not imported, or not to its end; the text says what is stored and what to do."""
 
 

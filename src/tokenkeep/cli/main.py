@@ -11,7 +11,6 @@ from tokenkeep.cli.audit import audit
 from tokenkeep.cli.calibrate import calibrate
 from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
-from tokenkeep.cli.import_users import ImportRefused
 from tokenkeep.cli.openapi import openapi
 from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
@@ -32,7 +31,6 @@ REFUSED: Final = 1
 
 _EXPECTED: Final = (
     Refusal,
-    ImportRefused,
     RolledBack,
     AlgorithmChanged,
     SecretMismatch,
