@@ -6,6 +6,7 @@ Not here: how strength is measured (`passwords.strength`), and how long a passwo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,8 @@ LEAST_SCORE: Final = 3
 """Of 0 to 4: a hundred million guesses would not find it."""
 SHORTEST_WORD: Final = 3
 """Characters of the shortest part of a name that counts as a word."""
+LEAST_OWN: Final = 8
+"""Letters and digits that a password must have besides the words of its context, if it has any of those."""
 
 _SEPARATOR: Final = re.compile(r"[\W_]+")
 
@@ -36,6 +39,19 @@ def context_words(name: AccountName, policy: PasswordPolicy) -> tuple[str, ...]:
     words = [name.key, *policy.service]
     parts = [part for word in words for part in _SEPARATOR.split(word) if len(part) >= SHORTEST_WORD]
     return tuple(dict.fromkeys(word for word in [*words, *parts] if not word.isdigit()))
+
+
+def require_more_than_context(password: str, words: Sequence[str], *, field: str = "password") -> None:
+    """Return if a password has something of its own besides the words that whoever guesses it knows.
+
+    Raises:
+        InvalidField: little is left of it without them.
+    """
+    rest = folded = password.casefold()
+    for word in sorted((word for word in words if len(word) >= SHORTEST_WORD), key=len, reverse=True):
+        rest = rest.replace(word, " ")
+    if rest != folded and len(_SEPARATOR.sub("", rest)) < LEAST_OWN:
+        raise InvalidField(field, "The password must not be made of the name of the account or of the service")
 
 
 def require_strength(strength: Strength, *, field: str = "password") -> None:

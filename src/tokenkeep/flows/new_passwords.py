@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenkeep.domain.accounts import AccountName, PasswordPolicy, check_new_password
-from tokenkeep.domain.password_strength import context_words, require_strength
+from tokenkeep.domain.password_strength import context_words, require_more_than_context, require_strength
 from tokenkeep.flows.ports import PasswordHasher, StrengthJudge
 
 
@@ -23,6 +23,7 @@ class NewPasswords:
             HashingBusy: too many passwords are waiting.
         """
         password = check_new_password(text, name, self._policy, field=field)
-        # Length comes first: what is measured is bounded by it, and the shortest explanation is the best.
-        require_strength(await self._judge.judge(password, context_words(name, self._policy)), field=field)
+        context = context_words(name, self._policy)
+        require_more_than_context(password, context, field=field)
+        require_strength(await self._judge.judge(password, context), field=field)
         return await self._hasher.hash(password)
