@@ -31,7 +31,6 @@ THIRD_PARTIES = {
     "fastapi": ("verifier/fastapi.py",),
     "granian": ("cli/",),
     "httpx2": ("verifier/",),
-    "limits": ("storage/memory.py", "storage/redis.py"),
     "msgspec": ("jose/encoding.py", "api/", "cli/", "settings/", "observability.py"),
     "prometheus_client": ("observability.py",),
     "redis": ("storage/redis.py",),

@@ -151,7 +151,7 @@ PROBLEMS = {
     "busy": Entry(
         "More passwords are waiting to be checked than can be checked in five seconds. The answer carries "
         "`Retry-After`.",
-        "Try again. If it is not an attack, raise `hash_concurrency` (19 MiB of memory each) up to the number of "
+        "Try again. If it is not an attack, raise `hash_concurrency` (`argon2_memory` each) up to the number of "
         "processor cores.",
     ),
 }
@@ -184,6 +184,7 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "allowed-origins": ({"allowed_origins": ("*",)}, {"allowed_origins": ("http://app.example.com",)}),
     "trusted-proxies": ({"trusted_proxies": ("everyone",)}, {"trusted_proxies": ("0.0.0.0/0",)}),
     "rate-limits": ({"rate_limits": False, "issuer": "https://auth.example.com"},),
+    "password-hashing": ({"argon2_memory": 8_192},),
     "ops-token": ({"ops_token": Secret("short")},),
 }
 """Settings that break each safety rule."""

@@ -33,7 +33,9 @@ from tokenkeep.flows.admission import Admission
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
 from tokenkeep.flows.end_sessions import EndSessions
+from tokenkeep.flows.follow_password_kinds import FollowPasswordKinds
 from tokenkeep.flows.follow_revocations import FollowRevocations
+from tokenkeep.flows.import_accounts import ImportAccounts
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
@@ -41,6 +43,7 @@ from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
+from tokenkeep.flows.new_passwords import NewPasswords
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
@@ -103,7 +106,9 @@ class ObjectGraph:
 
     storage: Storage
     hasher: HashingPool
+    password_kinds: FollowPasswordKinds
     accounts: AdministerAccounts
+    import_accounts: ImportAccounts
     key_ring: KeyRing
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
@@ -120,22 +125,25 @@ class ObjectGraph:
 def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     """Return the object graph of a server with these settings."""
     storage = SqlStorage(outside.database, Sealer(outside.secret_ring), outside.observe_event)
-    hasher = HashingPool(Argon2Parameters(), concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
+    cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
+    hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
     revoker = Revoker(settings.issuer, outside.revoked)
     families = TokenFamilies(outside.secret_ring, _session_policy(settings))
     claims = AddedClaims(outside.claims)
     tokens = TokenIssuer(key_ring, families, _token_policy(settings))
     opener = OpenSession(families, claims, tokens, revoker)
+    new_passwords = NewPasswords(hasher, hasher, _password_policy(settings))
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
     admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
-    password_policy = PasswordPolicy(settings.password_min_length)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
-        accounts=AdministerAccounts(storage, hasher, revoker, password_policy),
+        password_kinds=FollowPasswordKinds(storage, hasher),
+        accounts=AdministerAccounts(storage, revoker, new_passwords),
+        import_accounts=ImportAccounts(storage),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),
@@ -154,7 +162,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             login=Login(storage, check_password, opener),
             refresh=Refresh(storage, families, claims, tokens, revoker, admission=admission),
             logout=Logout(storage, revoker, families),
-            change_password=ChangePassword(storage, check_password, opener, revoker, policy=password_policy),
+            change_password=ChangePassword(storage, check_password, new_passwords, opener, revoker),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
             overview=ViewOverview(storage),
@@ -226,6 +234,10 @@ def _token_policy(settings: Settings) -> TokenPolicy:
         audiences=(settings.issuer, *settings.audiences),
         access_life=settings.access_ttl // timedelta(seconds=1),
     )
+
+
+def _password_policy(settings: Settings) -> PasswordPolicy:
+    return PasswordPolicy(settings.password_min_length, ("tokenkeep", urlsplit(settings.issuer).hostname or ""))
 
 
 def _limit_policy(settings: Settings) -> LimitPolicy:

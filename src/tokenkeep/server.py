@@ -50,6 +50,8 @@ REVOCATION_POLL: Final = 0.25
 """Seconds between two looks at whether another process has revoked something."""
 AUDIT_INTERVAL: Final = 0.5
 """Seconds between two writings of refusals to the audit log."""
+PASSWORD_KIND_POLL: Final = 1.0
+"""Seconds between two looks at which kinds of password hashes are stored."""
 PURGE_INTERVAL: Final = 3600.0
 """Seconds between two purges."""
 MARK_INTERVAL: Final = 1.0
@@ -152,13 +154,14 @@ class AuthServer:
             await graph.history.check()
             await graph.follow_revocations.remember_access_life(graph.access_life)
             await graph.rotate_keys.establish()
-            await graph.hasher.prepare()
+            await graph.password_kinds.poll()
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
             background = Background(
                 [
                     Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
                     Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
+                    Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
                     Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
                     Chore("purging", PURGE_INTERVAL, graph.purge.purge),
                     Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),

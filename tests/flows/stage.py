@@ -13,6 +13,7 @@ from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
+from tokenkeep.passwords import bcrypt_hashes
 from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.server import AuthServer
 from tokenkeep.storage.sql.database import Database, SqlTransaction, Value
@@ -146,10 +147,16 @@ def count_checks(monkeypatch: Any) -> list[str]:
     """Return a list that grows by the stored hash with every password check from here on."""
     checked: list[str] = []
     original: Callable[[Argon2id, str, str], bool] = Argon2id.verify
+    original_bcrypt = bcrypt_hashes.verify
+
+    def verify_bcrypt(stored: str, password: str) -> bool:
+        checked.append(stored)
+        return original_bcrypt(stored, password)
 
     def verify(argon2id: Argon2id, stored: str, password: str) -> bool:
         checked.append(stored)
         return original(argon2id, stored, password)
 
     monkeypatch.setattr(Argon2id, "verify", verify)
+    monkeypatch.setattr(bcrypt_hashes, "verify", verify_bcrypt)
     return checked

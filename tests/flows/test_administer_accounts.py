@@ -28,6 +28,7 @@ async def test_account_is_created(stage: Stage):
         "name_key": "ada",
         "role": "admin",
         "password_hash": account.password_hash,
+        "password_kind": "argon2id m=19456,t=2,p=1",
         "token_version": 1,
         "created_at": START,
         "last_login_at": None,

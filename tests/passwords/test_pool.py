@@ -186,7 +186,7 @@ async def test_pool_recovers_from_a_full_queue(recorder: Recorder):
 async def test_queue_length_follows_the_time_a_hash_takes():
     """With a wait of ten thousand hashes' time a dozen wait, with one of a hundredth of a hash's none does."""
     async with opened() as pool:
-        took = pool._duration
+        took = pool._durations.mean(pool._cost)
     async with opened(longest_wait=10_000 * took) as patient:
         assert await asyncio.gather(*(patient.verify(None, PASSWORD) for _ in range(12))) == [False] * 12
     async with opened(longest_wait=took / 100) as impatient:

@@ -39,6 +39,9 @@ SAFE: list[dict[str, Any]] = [
     {"trusted_proxies": ("10.0.0.5", "10.1.0.0/16", "2001:db8::/48")},
     {"ops_token": Secret("x" * 32)},
     {"rate_limits": False},
+    {"argon2_memory": 47_104, "argon2_passes": 1},
+    {"argon2_memory": 7_168, "argon2_passes": 5},
+    {"argon2_memory": 262_144, "argon2_passes": 10},
 ]
 
 
@@ -51,6 +54,9 @@ def test_safe_settings_pass(changes: dict[str, Any]):
 UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"issuer": "http://auth.example.com"}, "clear text", "insecure_bind"),
     ({"issuer": "http://10.0.0.1"}, "clear text", "insecure_bind"),
+    ({"argon2_memory": 19_455}, "too weak against guessing", None),
+    ({"argon2_passes": 1}, "too weak against guessing", None),
+    ({"argon2_memory": 7_168, "argon2_passes": 4}, "too weak against guessing", None),
     ({"issuer": "http://localhost.example.com"}, "clear text", "insecure_bind"),
     ({"issuer": "http://127.0.0.1.example.com"}, "clear text", "insecure_bind"),
     ({"host": "0.0.0.0"}, "host 0.0.0.0", "insecure_bind"),

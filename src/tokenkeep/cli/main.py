@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from tokenkeep.cli.audit import audit
+from tokenkeep.cli.calibrate import calibrate
 from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
 from tokenkeep.cli.openapi import openapi
@@ -49,7 +50,7 @@ def commands() -> None:
     """
 
 
-for _command in (serve, users, token, secret, settings, doctor, audit, migrate, recover, purge, openapi):
+for _command in (serve, users, token, secret, settings, doctor, audit, migrate, recover, purge, calibrate, openapi):
     commands.add_command(_command)
 
 

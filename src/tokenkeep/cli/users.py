@@ -1,4 +1,7 @@
-"""`tokenkeep users`: add, list, disable, enable, set a role or a password. Works beside a running server."""
+"""`tokenkeep users`: add, list, disable, enable, set a role or a password. Works beside a running server.
+
+Not here: `users import` (`cli.import_users`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
+from tokenkeep.cli.import_users import import_users
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
 from tokenkeep.domain.audit import OPERATOR
 
@@ -115,6 +119,9 @@ def set_password(name: str, password_stdin: bool, config: Path | None, **flags: 
     password = _read_password(from_stdin=password_stdin)
     account = run_beside_server(settings, lambda server: server.accounts.set_password(name, password, actor=OPERATOR))
     click.echo(f"{account.name} has a new password")
+
+
+users.add_command(import_users)
 
 
 def _read_password(*, from_stdin: bool) -> str:

@@ -62,9 +62,13 @@ class AccountName:
 
 @dataclass(frozen=True, slots=True)
 class PasswordPolicy:
-    """How long a new password must be, in characters. There are no composition rules."""
+    """How long a new password must be, in characters. There are no composition rules.
+
+    `service` are the words by which people know this service, which no password may be made of.
+    """
 
     min_length: int = 15
+    service: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 8 <= self.min_length <= 64:

@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     """What happened."""
 
     ACCOUNT_CREATED = "account_created"
+    ACCOUNT_IMPORTED = "account_imported"
     ACCOUNT_DISABLED = "account_disabled"
     ACCOUNT_ENABLED = "account_enabled"
     ROLE_CHANGED = "role_changed"

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from tokenkeep.domain.limits import Quota
@@ -114,7 +115,11 @@ class StorageUnavailable(Unavailable):
 
 
 class HashingBusy(Unavailable):
-    """More passwords are waiting to be checked than can be in reasonable time."""
+    """More passwords are waiting to be checked than can be in reasonable time, or there is no memory to check one."""
 
     code = "busy"
     sentence = "Too many logins at once, try again shortly"
+
+    def __init__(self, detail: str = "", *, retry_after: float = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = max(1, math.ceil(retry_after))

@@ -11,8 +11,6 @@ from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import (
     Account,
     AccountName,
-    PasswordPolicy,
-    check_new_password,
     parse_name,
     parse_role,
 )
@@ -21,7 +19,8 @@ from tokenkeep.domain.errors import NameTaken, NotFound
 from tokenkeep.domain.identifiers import ID_SIZE, account_id
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason
-from tokenkeep.flows.ports import PasswordHasher, Storage, Transaction
+from tokenkeep.flows.new_passwords import NewPasswords
+from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
 
 PAGE_SIZE: Final = 200
@@ -42,22 +41,22 @@ class _Change:
 class AdministerAccounts:
     """Creates and changes accounts. `actor` is the account id of who asks, or `operator`."""
 
-    def __init__(self, storage: Storage, hasher: PasswordHasher, revoker: Revoker, policy: PasswordPolicy) -> None:
+    def __init__(self, storage: Storage, revoker: Revoker, passwords: NewPasswords) -> None:
         self._storage = storage
-        self._hasher = hasher
         self._revoker = revoker
-        self._policy = policy
+        self._passwords = passwords
 
     async def create(self, name: str, password: str, *, role: str, actor: str) -> Account:
         """Create an account that can log in.
 
         Raises:
             InvalidField: the name, password or role breaks a rule.
+            HashingBusy: too many passwords are waiting.
             NameTaken: another account's name reads the same.
         """
         parsed = parse_name(name)
         checked_role = parse_role(role)
-        password_hash = await self._hasher.hash(check_new_password(password, parsed, self._policy))
+        password_hash = await self._passwords.hash(password, parsed)
         raw_id = secrets.token_bytes(ID_SIZE)
         account = Account(account_id(raw_id), parsed.display, parsed.key, checked_role, 1, 0, password_hash)
         return await self._storage.transact(self._add, account, actor)
@@ -117,8 +116,9 @@ class AdministerAccounts:
         Raises:
             NotFound: there is no account of that name.
             InvalidField: the password breaks a rule.
+            HashingBusy: too many passwords are waiting.
         """
-        password_hash = await self._hasher.hash(check_new_password(password, parse_name(name), self._policy))
+        password_hash = await self._passwords.hash(password, parse_name(name))
 
         async def make(tx: Transaction, account: Account) -> Account | None:
             return await tx.accounts.set_password(account.id, password_hash=password_hash)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain import revocations
-from tokenkeep.domain.accounts import Account, AccountName, PasswordPolicy, check_new_password, normalise_password
+from tokenkeep.domain.accounts import Account, AccountName, normalise_password
 from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId, SessionId
@@ -14,6 +14,7 @@ from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason
 from tokenkeep.flows.check_password import CheckPassword, Guess
 from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.new_passwords import NewPasswords
 from tokenkeep.flows.open_session import Opened, Opening, OpenSession, Wish
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -34,16 +35,15 @@ class ChangePassword:
         self,
         storage: Storage,
         passwords: CheckPassword,
+        new_passwords: NewPasswords,
         opener: OpenSession,
         revoker: Revoker,
-        *,
-        policy: PasswordPolicy,
     ) -> None:
         self._storage = storage
         self._passwords = passwords
+        self._new_passwords = new_passwords
         self._opener = opener
         self._revoker = revoker
-        self._policy = policy
 
     async def change(
         self, token: AccessToken, passwords: Passwords, client: Client, *, delivery: Delivery | None = None
@@ -66,9 +66,8 @@ class ChangePassword:
         wish = Wish(client, delivery or before, self._opener.audience(None))
         account, _ = await self._passwords.of_bearer(AccountId(token.subject), Guess(found, current, client))
         name = AccountName(account.name, account.name_key)
-        new = check_new_password(passwords.new, name, self._policy, field="newPassword")
+        new_hash = await self._new_passwords.hash(passwords.new, name, field="newPassword")
         opening = self._opener.prepare(account, wish)
-        new_hash = await self._passwords.hash(new)
         replaced = await self._storage.transact(self._replace, account, new_hash, opening)
         if replaced is None:
             raise InvalidCredentials("the account changed while its password was being checked")

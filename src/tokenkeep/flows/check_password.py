@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import EventKind
-from tokenkeep.domain.errors import InvalidCredentials
+from tokenkeep.domain.errors import HashingBusy, InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.admission import Admission
@@ -76,21 +76,17 @@ class CheckPassword:
         await self._admission.limits.forgive(bucket)
         return matched
 
-    async def hash(self, password: str) -> str:
-        """Return the hash of a password that is to be set.
-
-        Raises:
-            HashingBusy: too many passwords are waiting.
-        """
-        return await self._hasher.hash(password)
-
     async def renewed(self, stored: str, password: str) -> str:
-        """Return the hash to keep of a password that was found right: the stored one, or a stronger one.
+        """Return the hash to keep of a password that was found right: the stored one, or one as new ones are made.
 
-        Raises:
-            HashingBusy: too many passwords are waiting.
+        When too much is going on the stored one stays, and nobody need wait for a better.
         """
-        return await self._hasher.hash(password) if self._hasher.outdated(stored) else stored
+        if not self._hasher.outdated(stored):
+            return stored
+        try:
+            return await self._hasher.hash(password)
+        except HashingBusy:
+            return stored
 
     async def _match(self, guess: Guess) -> tuple[Account, str] | None:
         account = guess.account

@@ -1,11 +1,11 @@
-"""What flows need from outside: a clock, storage with its stores, and a password hasher. Protocols only.
+"""What flows need from outside: a clock, storage with its stores, a password hasher and judge. Protocols only.
 
 `storage` and `passwords` implement them. A store method is one atomic operation and is named by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, TypeVarTuple
 
@@ -14,6 +14,8 @@ from tokenkeep.domain.audit import Event, EventFilter
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.limits import Quota
+from tokenkeep.domain.password_hashes import HashCost
+from tokenkeep.domain.password_strength import Strength
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason, Session
 from tokenkeep.domain.signing_keys import SigningKey
@@ -56,14 +58,34 @@ class PasswordHasher(Protocol):
         """
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        """Tell whether the password has the stored hash; without one, do the same work and answer no.
+        """Tell whether the password has the stored hash; without a usable one, do the same work and answer no.
+
+        A no is not said before the time of the slowest kind of hash that is stored.
+
+        Raises:
+            HashingBusy: too many are waiting.
+        """
+
+    async def expect(self, stored: Collection[HashCost]) -> None:
+        """Learn which kinds of hashes are stored, and how long the slowest of them takes.
 
         Raises:
             HashingBusy: too many are waiting.
         """
 
     def outdated(self, stored: str) -> bool:
-        """Tell whether a hash was made with other parameters than new ones are."""
+        """Tell whether a hash was made in another way than new ones are."""
+
+
+class StrengthJudge(Protocol):
+    """Judges how easily a new password is guessed, off the event loop."""
+
+    async def judge(self, password: str, context: Sequence[str]) -> Strength:
+        """Return how strong a password is for somebody about whom a guesser knows the words of `context`.
+
+        Raises:
+            HashingBusy: too many are waiting.
+        """
 
 
 class AccountReader(Protocol):
@@ -80,6 +102,9 @@ class AccountReader(Protocol):
 
     async def count(self) -> int:
         """Return how many accounts there are."""
+
+    async def password_kinds(self) -> list[HashCost]:
+        """Return the kinds of usable password hashes that are stored, each once."""
 
 
 class AccountStore(AccountReader, Protocol):

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tokenkeep.domain.password_hashes import MOST_MEMORY, MOST_PASSES
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.settings.kinds import Kind, Rate, Secret, format_duration
 
@@ -188,7 +189,16 @@ class Settings:
         Rate(600, _MINUTE), Kind.RATE, "Refreshes that one address (IPv6: one /64) may try."
     )
     hash_concurrency: int = _option(
-        2, Kind.INTEGER, "Passwords hashed at the same time; each takes 19 MiB.", _number(1, 64)
+        2, Kind.INTEGER, "Passwords hashed at the same time; each takes argon2_memory.", _number(1, 64)
+    )
+    argon2_memory: int = _option(
+        19_456,
+        Kind.INTEGER,
+        "KiB of memory that hashing a password takes; measure with tokenkeep calibrate.",
+        _number(7_168, MOST_MEMORY),
+    )
+    argon2_passes: int = _option(
+        2, Kind.INTEGER, "Passes over that memory; old hashes are renewed at the next login.", _number(1, MOST_PASSES)
     )
     host: str = _option("127.0.0.1", Kind.TEXT, "Address to listen on.")
     port: int = _option(8000, Kind.INTEGER, "Port to listen on.", _number(1, 65_535))

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.domain.password_hashes import Argon2Cost
 from tokenkeep.domain.secrets import SMALLEST_SECRET
 from tokenkeep.jose import InvalidKey, Key
 from tokenkeep.settings.kinds import format_duration
@@ -221,6 +222,19 @@ def _rate_limits(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _password_hashing(settings: Settings) -> Iterator[Finding]:
+    cost = Argon2Cost(settings.argon2_memory, settings.argon2_passes, 1)
+    if cost.reaches_floor:
+        yield Finding("password-hashing", True, f"passwords are hashed with {cost}")
+    else:
+        yield Finding(
+            "password-hashing",
+            False,
+            f"argon2_memory {cost.memory} with argon2_passes {cost.passes} is too weak against guessing",
+            "set at least 19456 and 2, or what tokenkeep calibrate proposes",
+        )
+
+
 def _ops_token(settings: Settings) -> Iterator[Finding]:
     if settings.ops_token is not None and len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
         yield Finding(
@@ -258,5 +272,6 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _origins,
     _proxies,
     _rate_limits,
+    _password_hashing,
     _ops_token,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.password_hashes import HashCost, cost_of, parse_kind
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
 _COLUMNS = "id, name, name_key, role, password_hash, token_version, created_at, last_login_at, disabled_at"
@@ -37,12 +38,32 @@ class SqlAccounts:
         row = await self._tx.fetch_one("SELECT count(*) AS accounts FROM accounts")
         return int(row["accounts"]) if row else 0
 
+    async def password_kinds(self) -> list[HashCost]:
+        """Return the kinds of usable password hashes that are stored, each once.
+
+        Each step looks up the next kind in the index, so that the cost is that of the kinds and not of the accounts.
+        """
+        rows = await self._tx.fetch(
+            """
+            WITH RECURSIVE kinds (kind) AS (
+                SELECT min(password_kind) FROM accounts
+                UNION ALL
+                SELECT (SELECT min(password_kind) FROM accounts WHERE password_kind > kinds.kind)
+                FROM kinds WHERE kinds.kind IS NOT NULL
+            )
+            SELECT kind FROM kinds WHERE kind IS NOT NULL
+            """
+        )
+        costs = [parse_kind(row["kind"]) for row in rows]
+        return [cost for cost in costs if cost is not None]
+
     async def add(self, account: Account) -> bool:
         """Store a new account; False if its name is taken."""
         added = await self._tx.execute(
             """
-            INSERT INTO accounts (id, name, name_key, role, password_hash, token_version, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            INSERT INTO accounts
+                (id, name, name_key, role, password_hash, password_kind, token_version, created_at, disabled_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             ON CONFLICT (name_key) DO NOTHING
             """,
             account.id,
@@ -50,8 +71,10 @@ class SqlAccounts:
             account.name_key,
             account.role,
             account.password_hash,
+            _kind(account.password_hash),
             account.token_version,
             account.created_at,
+            account.disabled_at,
         )
         return added == 1
 
@@ -59,7 +82,7 @@ class SqlAccounts:
         """Take the account's row for a login, storing `password_hash`; False if it changed since it was read."""
         claimed = await self._tx.execute(
             """
-            UPDATE accounts SET last_login_at = $1, password_hash = $2
+            UPDATE accounts SET last_login_at = $1, password_hash = $2, password_kind = $6
             WHERE id = $3 AND token_version = $4 AND password_hash = $5 AND disabled_at IS NULL
             """,
             now,
@@ -67,6 +90,7 @@ class SqlAccounts:
             account.id,
             account.token_version,
             account.password_hash,
+            _kind(password_hash),
         )
         return claimed == 1
 
@@ -74,12 +98,13 @@ class SqlAccounts:
         """Replace the password and raise the token version; returns the account as it now is."""
         row = await self._tx.fetch_one(
             f"""
-            UPDATE accounts SET password_hash = $2, token_version = token_version + 1
+            UPDATE accounts SET password_hash = $2, password_kind = $3, token_version = token_version + 1
             WHERE id = $1
             RETURNING {_COLUMNS}
             """,
             account_id,
             password_hash,
+            _kind(password_hash),
         )
         return _account(row)
 
@@ -87,7 +112,7 @@ class SqlAccounts:
         """Do what `set_password` does; None if the account was disabled or changed since it was read."""
         row = await self._tx.fetch_one(
             f"""
-            UPDATE accounts SET password_hash = $4, token_version = token_version + 1
+            UPDATE accounts SET password_hash = $4, password_kind = $5, token_version = token_version + 1
             WHERE id = $1 AND token_version = $2 AND password_hash = $3 AND disabled_at IS NULL
             RETURNING {_COLUMNS}
             """,
@@ -95,6 +120,7 @@ class SqlAccounts:
             account.token_version,
             account.password_hash,
             password_hash,
+            _kind(password_hash),
         )
         return _account(row)
 
@@ -168,6 +194,11 @@ def account_from(row: Row, *, id_column: str = "id", prefix: str = "") -> Accoun
         disabled_at=row[prefix + "disabled_at"],
         last_login_at=row[prefix + "last_login_at"],
     )
+
+
+def _kind(password_hash: str | None) -> str | None:
+    cost = cost_of(password_hash)
+    return None if cost is None else str(cost)
 
 
 def _account(row: Row | None) -> Account | None:
