@@ -19,7 +19,7 @@ from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Endpoint, Services
 from tokenkeep.api.frame import FramePolicy
 from tokenkeep.api.openapi import describe, description_endpoint
-from tokenkeep.api.routes import ROUTES
+from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
@@ -28,8 +28,12 @@ from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.administer_accounts import AdministerAccounts
+from tokenkeep.flows.administer_remotely import AdministerRemotely
+from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
+from tokenkeep.flows.create_account import CreateAccount
 from tokenkeep.flows.end_sessions import EndSessions
+from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.issue_tokens import ClaimsHook, TokenIssuer, TokenPolicy
 from tokenkeep.flows.keep_history import KeepHistory
@@ -46,7 +50,9 @@ from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
+from tokenkeep.flows.register import Register
 from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
@@ -108,6 +114,7 @@ class ObjectGraph:
     refusals: NoteRefusals
     audit: ReadAudit
     recover: Recover
+    revoke_token: RevokeToken
     services: Services
     access_life: int
     """Milliseconds of an access token's life."""
@@ -126,10 +133,12 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     limits = LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings))
     opener = OpenSession(outside.secret_ring, sessions)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
+    creator = CreateAccount(storage, hasher, passwords)
+    changer = ChangeAccount(storage, revoker)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
-        accounts=AdministerAccounts(storage, hasher, revoker, passwords),
+        accounts=AdministerAccounts(storage, hasher, creator, changer, policy=passwords),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark),
@@ -137,6 +146,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         refusals=refusals,
         audit=ReadAudit(storage),
         recover=Recover(storage, outside.mark, rotate_keys),
+        revoke_token=RevokeToken(storage, key_ring, revoker, policy=_token_policy(settings), clock=outside.clock),
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -161,7 +171,10 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             ),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
+            expel=Expel(storage, revoker),
             overview=ViewOverview(storage),
+            administer=AdministerRemotely(storage, creator, changer, policy=passwords),
+            register=Register(creator, limits),
             key_ring=key_ring,
             verifier=outside.verifier,
             storage=storage,
@@ -255,15 +268,17 @@ def _session_policy(settings: Settings) -> SessionPolicy:
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:
     """Return the rows of the route table to serve, with their description where it may be seen."""
+    served = routes_served(registration=settings.registration)
     if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
-        return list(ROUTES)
-    return [*ROUTES, description_endpoint(describe_api(settings))]
+        return served
+    return [*served, description_endpoint(describe_api(settings))]
 
 
 def describe_api(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of a server with these settings."""
     cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
-    return describe(ROUTES, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
+    served = routes_served(registration=settings.registration)
+    return describe(served, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
 
 
 def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:

@@ -66,6 +66,7 @@ class OpenSession:
                 session_id=session.id,
                 address=session.address,
                 user_agent=session.user_agent,
+                detail=" ".join(session.methods),
             )
         )
         return session
