@@ -142,7 +142,7 @@ class SessionReader(Protocol):
         """Return up to `limit` live sessions of anybody, the last used first, and whose they are."""
 
     async def unended(self, after: str, *, begun_by: int, limit: int) -> list[Session]:
-        """Return sessions begun by an instant that nobody has ended, in the order of ids, from the one after `after`."""
+        """Return sessions begun by an instant that nobody has ended, ordered by id, from the one after `after`."""
 
     async def count_live(self, *, now: int) -> int:
         """Return how many sessions are neither ended nor expired."""

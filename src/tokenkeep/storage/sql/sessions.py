@@ -78,7 +78,7 @@ class SqlSessions:
         return [_session_and_account(row) for row in rows]
 
     async def unended(self, after: str, *, begun_by: int, limit: int) -> list[Session]:
-        """Return sessions begun by an instant that nobody has ended, in the order of ids, from the one after `after`."""
+        """Return sessions begun by an instant that nobody has ended, ordered by id, from the one after `after`."""
         rows = await self._tx.fetch(
             """
             SELECT * FROM sessions
