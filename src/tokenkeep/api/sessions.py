@@ -17,6 +17,7 @@ from tokenkeep.api.schemas import (
     SessionList,
     TokenResponse,
 )
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
 from tokenkeep.domain.identifiers import AccountId, parse_session_id
 from tokenkeep.domain.sessions import Delivery, RefreshToken
@@ -47,7 +48,9 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
     """Exchange a refresh token for the next pair."""
     sent = call.body.refresh_token if call.body else None
     if sent is not None and call.cookie is not None:
-        raise InvalidRefreshToken("cookie and body at once")
+        refusal = InvalidRefreshToken("cookie and body at once")
+        call.services.refusals.note(EventKind.REFRESH_REFUSED, call.client, detail=refusal.detail)
+        raise refusal
     if sent is not None and call.from_browser:
         raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")
     presented = sent if sent is not None else call.cookie

@@ -92,7 +92,7 @@ class Refresh:
         """
         await self._limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
-        token = RefreshToken.parse(presented)
+        token = self._parse(presented, client)
         arrival = Presented(token.generation, delivery, client.fingerprint())
         extra = await self._extra_claims(token)
         outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client)
@@ -106,6 +106,13 @@ class Refresh:
             case _:
                 self._note(outcome, client)
                 raise NoValidRefreshToken(outcome.verdict.value)
+
+    def _parse(self, presented: str, client: Client) -> RefreshToken:
+        try:
+            return RefreshToken.parse(presented)
+        except InvalidRefreshToken as refusal:
+            self._refusals.note(EventKind.REFRESH_REFUSED, client, detail=refusal.detail)
+            raise
 
     async def _extra_claims(self, token: RefreshToken) -> Mapping[str, Any]:
         if not self._issuer.hooked:
