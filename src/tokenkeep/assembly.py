@@ -19,7 +19,7 @@ from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Endpoint, Services
 from tokenkeep.api.frame import FramePolicy
 from tokenkeep.api.openapi import describe, description_endpoint
-from tokenkeep.api.routes import ROUTES
+from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
@@ -29,10 +29,14 @@ from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
+from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
+from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
+from tokenkeep.flows.create_account import CreateAccount
 from tokenkeep.flows.end_sessions import EndSessions
+from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.follow_password_kinds import FollowPasswordKinds
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.import_accounts import ImportAccounts
@@ -52,7 +56,9 @@ from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
+from tokenkeep.flows.register import Register
 from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.passwords import Argon2Parameters, HashingPool
@@ -117,6 +123,7 @@ class ObjectGraph:
     refusals: NoteRefusals
     audit: ReadAudit
     recover: Recover
+    revoke_token: RevokeToken
     services: Services
     access_life: int
     """Milliseconds of an access token's life."""
@@ -138,11 +145,13 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
+    creator = CreateAccount(storage, new_passwords)
+    changer = ChangeAccount(storage, revoker)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
         password_kinds=FollowPasswordKinds(storage, hasher),
-        accounts=AdministerAccounts(storage, revoker, new_passwords),
+        accounts=AdministerAccounts(storage, new_passwords, creator, changer),
         import_accounts=ImportAccounts(storage),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
@@ -151,6 +160,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         refusals=refusals,
         audit=ReadAudit(storage),
         recover=Recover(storage, outside.mark, rotate_keys),
+        revoke_token=RevokeToken(storage, key_ring, revoker, policy=_token_policy(settings), clock=outside.clock),
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -165,7 +175,10 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             change_password=ChangePassword(storage, check_password, new_passwords, opener, revoker),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
+            expel=Expel(storage, revoker),
             overview=ViewOverview(storage),
+            administer=AdministerRemotely(storage, creator, changer, shortest=settings.password_min_length),
+            register=Register(creator, admission),
             key_ring=key_ring,
             verifier=outside.verifier,
             storage=storage,
@@ -263,15 +276,17 @@ def _session_policy(settings: Settings) -> SessionPolicy:
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:
     """Return the rows of the route table to serve, with their description where it may be seen."""
+    served = routes_served(registration=settings.registration)
     if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
-        return list(ROUTES)
-    return [*ROUTES, description_endpoint(describe_api(settings))]
+        return served
+    return [*served, description_endpoint(describe_api(settings))]
 
 
 def describe_api(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of a server with these settings."""
     cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
-    return describe(ROUTES, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
+    served = routes_served(registration=settings.registration)
+    return describe(served, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
 
 
 def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:

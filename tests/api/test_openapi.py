@@ -18,7 +18,7 @@ from tests.settable_clock import SettableClock
 from tokenkeep.api import requests
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.openapi import describe
-from tokenkeep.api.routes import ROUTES
+from tokenkeep.api.routes import routes_served
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
@@ -30,7 +30,14 @@ JSON = {"Content-Type": "application/json"}
 SECURITY = {"refreshCookie": "apiKey", "accessToken": "http"}
 
 
-DOCUMENT = describe(ROUTES, issuer="http://127.0.0.1:8000", cookie="refreshToken", version="0.0.0")
+SERVED = routes_served(registration=True)
+DOCUMENT = describe(SERVED, issuer="http://127.0.0.1:8000", cookie="refreshToken", version="0.0.0")
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings of a server that serves every route."""
+    return replace(settings, registration=True)
 
 
 @pytest.fixture
@@ -74,9 +81,14 @@ def test_document_is_whole(document: dict[str, Any]):
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
-    assert all(operation["summary"] and operation["responses"]["200"] for operation in operations)
+    assert all(operation["summary"] and good_statuses(operation) for operation in operations)
     for schema in document["components"]["schemas"].values():
         jsonschema_rs.meta.validate({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+
+
+def good_statuses(operation: dict[str, Any]) -> list[str]:
+    """Return the statuses of success that an operation declares."""
+    return [status for status in operation["responses"] if status.startswith("2")]
 
 
 def test_paths_declare_their_parameters(document: dict[str, Any]):
@@ -94,7 +106,7 @@ def test_guards_are_declared(document: dict[str, Any]):
     schemes = document["components"]["securitySchemes"]
     assert {name: scheme["type"] for name, scheme in schemes.items()} == SECURITY
     assert schemes["refreshCookie"]["name"] == "refreshToken"
-    for route in ROUTES:
+    for route in SERVED:
         security = document["paths"][route.path][route.method.lower()].get("security", [])
         bearer = route.guard in {Guard.BEARER, Guard.ADMIN}
         assert ({"accessToken": []} in security) is bearer, route.path
@@ -105,6 +117,31 @@ def test_document_says_nothing_secret(document: dict[str, Any]):
     text = str(document)
     for secret in ("Ada", PASSWORD, ".tokenkeep", "/tmp"):
         assert secret not in text
+
+
+def test_queries_are_described(document: dict[str, Any]):
+    """Each query parameter is described with what it may be, and none is required."""
+    for path, names in (
+        ("/admin/users", ["after", "limit"]),
+        (
+            "/admin/audit",
+            ["event", "actor", "accountId", "sessionId", "address", "since", "before", "olderThan", "limit"],
+        ),
+    ):
+        parameters = document["paths"][path]["get"]["parameters"]
+        assert [each["name"] for each in parameters] == names
+        assert all(each["in"] == "query" and each["required"] is False for each in parameters)
+        for parameter in parameters:
+            schema = inlined(document, parameter["schema"])
+            assert schema.keys() & {"type", "enum"}, parameter
+            assert "null" not in str(schema)
+
+
+async def test_what_is_off_is_not_described(settings: Settings, clock: SettableClock):
+    """A server without registration neither describes nor knows the path."""
+    async with AuthServer(replace(settings, registration=False), clock=clock) as server:
+        assert "/register" not in (await Caller(server)("GET", "/openapi.json")).json()["paths"]
+        assert_problem(await Caller(server)("POST", "/register", json=BODIES["/register"]), "not_found")
 
 
 @pytest.mark.parametrize(("changes", "status"), [({}, 404), ({"api_docs": True}, 200)])
@@ -157,7 +194,7 @@ class Provoker:
             arguments["cookie"] = self.session.refresh
         if self.endpoint.body_required:
             arguments["json"] = BODIES[self.endpoint.path]
-        path = re.sub(r"\{\w+\}", "A" * 22, self.endpoint.path)
+        path = re.sub(r"\{\w+\}", changes.pop("named", "A" * 22), self.endpoint.path) + changes.pop("query", "")
         return await self.call(self.endpoint.method, path, **{**arguments, **changes})
 
     async def malformed_request(self) -> httpx2.Response:
@@ -206,7 +243,16 @@ class Provoker:
         return await self.send(json=None, content=b"x", headers={"Content-Type": "text/plain"})
 
     async def invalid_field(self) -> httpx2.Response:
+        if self.endpoint.query is not None:
+            return await self.send(query="?limit=0")
         return await self.send(json={**self._body(), "unknown": 1})
+
+    async def name_taken(self) -> httpx2.Response:
+        return await self.send(json={**self._body(), "name": "Ada"})
+
+    async def last_administrator(self) -> httpx2.Response:
+        root = self.call.server.verifier.verify(self.session.access).subject
+        return await self.send(named=root)
 
     async def internal_error(self) -> httpx2.Response:
         graph = self.call.server.graph
@@ -242,7 +288,12 @@ class Provoker:
     async def too_many_requests(self) -> httpx2.Response:
         services = self.call.server.graph.services
         limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abc")))
-        for holder in (services.login._passwords, services.change_password._passwords, services.refresh):
+        for holder in (
+            services.login._passwords,
+            services.change_password._passwords,
+            services.refresh,
+            services.register,
+        ):
             self.monkeypatch.setattr(holder, "_admission", replace(holder._admission, limits=limits))
         here = Client(address=self.call.address)
         await limits.admit_login(here)
@@ -256,6 +307,9 @@ class Provoker:
 BODIES: dict[str, dict[str, Any]] = {
     "/login": {"name": "Root", "password": PASSWORD},
     "/password": {"currentPassword": PASSWORD, "newPassword": "another-good-password"},
+    "/register": {"name": "Grace", "password": PASSWORD},
+    "/admin/users": {"name": "Grace"},
+    "/admin/users/{user}/role": {"role": "user"},
 }
 
 
@@ -285,10 +339,10 @@ UNPROVOKABLE = {("/livez", "internal_error"), ("/metrics", "internal_error"), ("
 def refusals() -> list[Any]:
     """Return each route with each status and code that its description names."""
     named = []
-    for endpoint in ROUTES:
+    for endpoint in SERVED:
         for status, response in DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]["responses"].items():
             codes = re.findall(r"[a-z_]+", response["description"].removeprefix("`code` is ").replace(" or ", " "))
-            for code in codes if status != "200" else ():
+            for code in codes if not status.startswith("2") else ():
                 if (endpoint.path, code) in UNPROVOKABLE:
                     continue
                 named.append(pytest.param(endpoint, status, code, id=f"{endpoint.method} {endpoint.path} {code}"))
@@ -323,6 +377,12 @@ def inlined(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def on_ada(call: Caller, method: str, below: str, session: Login, **body: Any) -> httpx2.Response:
+    """Ask an administrator's route about Ada."""
+    ada = call.server.verifier.verify((await call.login("Ada")).access).subject
+    return await call(method, f"/admin/users/{ada}{below}", bearer=session.access, json=body or None)
+
+
 SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "post /login": lambda call, _: call("POST", "/login", json=BODIES["/login"]),
     "post /refresh": lambda call, session: call("POST", "/refresh", cookie=session.refresh),
@@ -330,6 +390,18 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "get /me": lambda call, session: call("GET", "/me", bearer=session.access),
     "get /admin": lambda call, session: call("GET", "/admin", bearer=session.access),
     "get /sessions": lambda call, session: call("GET", "/sessions", bearer=session.access),
+    "post /register": lambda call, _: call("POST", "/register", json=BODIES["/register"]),
+    "get /admin/users": lambda call, session: call("GET", "/admin/users?limit=1", bearer=session.access),
+    "post /admin/users": lambda call, session: call(
+        "POST", "/admin/users", bearer=session.access, json=BODIES["/admin/users"]
+    ),
+    "get /admin/users/{user}": lambda call, session: on_ada(call, "GET", "", session),
+    "delete /admin/users/{user}": lambda call, session: on_ada(call, "DELETE", "", session),
+    "post /admin/users/{user}/disable": lambda call, session: on_ada(call, "POST", "/disable", session),
+    "post /admin/users/{user}/enable": lambda call, session: on_ada(call, "POST", "/enable", session),
+    "put /admin/users/{user}/role": lambda call, session: on_ada(call, "PUT", "/role", session, role="editor"),
+    "delete /admin/users/{user}/sessions": lambda call, session: on_ada(call, "DELETE", "/sessions", session),
+    "get /admin/audit": lambda call, session: call("GET", "/admin/audit?limit=1", bearer=session.access),
     "get /.well-known/jwks.json": lambda call, _: call("GET", "/.well-known/jwks.json"),
     "get /livez": lambda call, _: call("GET", "/livez"),
     "get /readyz": lambda call, _: call("GET", "/readyz"),
@@ -342,8 +414,9 @@ async def test_successes_are_what_is_described(call: Caller, document: dict[str,
     """A good answer has a media type that its description names, and fits its schema, with no member more."""
     method, path = operation.split(" ")
     answer = await SUCCESSES[operation](call, await call.login("Root"))
-    assert answer.status_code == 200
-    content = document["paths"][path][method]["responses"]["200"]["content"]
+    [status] = good_statuses(document["paths"][path][method])
+    assert answer.status_code == int(status)
+    content = document["paths"][path][method]["responses"][status]["content"]
     media_type = answer.headers["content-type"].partition(";")[0]
     assert media_type in content
     if media_type == "application/json":

@@ -29,7 +29,9 @@ def test_newest_events_are_last(run: Run, ada: str):
     """The log reads like a story, for people and for programs."""
     outcome = run("audit", "tail", "--json")
     assert kinds(outcome.out)[-3:] == ["account_created", "account_disabled", "account_enabled"]
-    assert json.loads(outcome.out.splitlines()[-1]).keys() >= {"at", "event", "actor", "accountId", "detail"}
+    newest = json.loads(outcome.out.splitlines()[-1])
+    assert newest.keys() >= {"at", "event", "outcome", "actor", "accountId", "detail"}
+    assert (newest["outcome"], newest["actor"]) == ("done", "operator")
     assert kinds(run("audit", "tail", "--limit", "1", "--json").out) == ["account_enabled"]
     lines = run("audit", "tail").out.splitlines()
     assert "account_enabled" in lines[-1]
@@ -42,6 +44,8 @@ def test_events_are_found(run: Run, ada: str):
     assert kinds(run("audit", "search", "--kind", "account_disabled", "--json").out) == ["account_disabled"]
     assert len(kinds(run("audit", "search", "--account", ada, "--json").out)) == 3
     assert kinds(run("audit", "search", "--account", "x", "--json").out) == []
+    assert len(kinds(run("audit", "search", "--actor", "operator", "--json").out)) == 3
+    assert kinds(run("audit", "search", "--actor", "anyone", "--json").out) == []
     assert len(kinds(run("audit", "search", "--within", "1h", "--account", ada, "--json").out)) == 3
     assert kinds(run("audit", "search", "--address", "192.0.2.1", "--json").out) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
+from tokenkeep.cli import users
 from tokenkeep.passwords import Argon2Parameters
 from tokenkeep.passwords.argon2id import Argon2id
 
@@ -131,6 +133,67 @@ def test_accounts_are_listed(run: Run, ada: Path):
     assert listed[0].keys() == {"id", "name", "role", "disabled", "createdAt", "lastLoginAt"}
     assert listed[0]["id"] == account(ada)["id"]
     assert "argon2" not in outcome.out
+
+
+def test_list_is_paged(run: Run, ada: Path):
+    """With a limit the list says what to go on after, in a form that a shell takes; without one it has everybody."""
+    for name in ("Bob", "Eve O'Brien", "Zoë"):
+        assert run("users", "add", name, "--password-stdin", stdin=PASSWORD).code == 0
+    seen: list[str] = []
+    words: list[str] = []
+    while True:
+        outcome = run("users", "list", "--json", "--limit", "1", *words)
+        seen += [json.loads(line)["name"] for line in outcome.out.splitlines()]
+        if "there are more" not in outcome.err:
+            break
+        words = shlex.split(outcome.err.partition("go on with ")[2])
+    assert seen == ["Ada", "Bob", "Eve O'Brien", "Zoë"]
+    everybody = run("users", "list", "--json")
+    assert [json.loads(line)["name"] for line in everybody.out.splitlines()] == seen
+    assert "there are more" not in everybody.err
+    assert [line.split()[0] for line in run("users", "list", "--after", "b").out.splitlines()] == [
+        "name",
+        "Bob",
+        "Eve",
+        "Zoë",
+    ]
+    assert "control or invisible" in run("users", "list", "--after", "\x1b").complaint
+
+
+def test_long_list_is_read_and_shown_in_pages(run: Run, ada: Path, monkeypatch: pytest.MonkeyPatch):
+    """However many accounts there are, each is shown once, under one head."""
+    monkeypatch.setattr(users, "PAGE_SIZE", 2)
+    for name in ("Bob", "Eve", "Mary", "Zoë"):
+        assert run("users", "add", name, "--password-stdin", stdin=PASSWORD).code == 0
+    names = [line.split()[0] for line in run("users", "list").out.splitlines()]
+    assert names == ["name", "Ada", "Bob", "Eve", "Mary", "Zoë"]
+    limited = run("users", "list", "--limit", "3")
+    assert [line.split()[0] for line in limited.out.splitlines()] == ["name", "Ada", "Bob", "Eve"]
+    assert "go on with --after Eve" in limited.err
+    assert "there are more" not in run("users", "list", "--limit", "5").err
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("\u0430dmin", "must not mix letters of scripts"),
+        ("\u0430\u0441\u0435", "look like Latin ones"),
+        ("ad\u2013min", "common punctuation"),
+    ],
+)
+def test_name_that_deceives_is_refused(run: Run, data: Path, name: str, complaint: str):
+    """A name that could pass for another is refused with the rule that it breaks."""
+    outcome = run("users", "add", name, "--password-stdin", stdin=PASSWORD)
+    assert outcome.code == 1
+    assert complaint in outcome.complaint
+
+
+def test_account_with_an_older_name_is_still_administered(run: Run, ada: Path):
+    """A name that may not be given any more is still found by commands, so that its account can be changed."""
+    with closing(sqlite3.connect(ada / "tokenkeep.db")) as connection, connection:
+        connection.execute("UPDATE accounts SET name = '\u0430dmin', name_key = '\u0430dmin'")
+    assert run("users", "set-role", "\u0430dmin", "editor").out == "\u0430dmin has role editor\n"
+    assert "there is no account" in run("users", "disable", "admin").complaint
 
 
 @pytest.mark.parametrize("name", ["[bold]Ada", "[/]", "[/x]", ":smile:", "Zoë", "张伟", "a" * 60])

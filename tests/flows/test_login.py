@@ -69,7 +69,7 @@ async def test_access_token_says_who_and_when(stage: Stage, ada: Account):
 
 
 async def test_login_is_remembered(stage: Stage, ada: Account):
-    """The instant of the last login is stored, and an event with the session it opened."""
+    """The instant of the last login is stored, and an event with the session it opened and how it was opened."""
     stage.clock.advance(5_000)
     pair = await stage.login()
     assert (await stage.account())["last_login_at"] == START + 5_000
@@ -82,7 +82,7 @@ async def test_login_is_remembered(stage: Stage, ada: Account):
         "session_id": RefreshToken.parse(pair.refresh_token).session_id,
         "address": "192.0.2.1",
         "user_agent": "Firefox",
-        "detail": "",
+        "detail": "pwd",
     }
 
 

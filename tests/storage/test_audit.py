@@ -97,9 +97,28 @@ async def test_the_log_is_searched_from_the_newest_event_back(storage: SqlStorag
         (EventFilter(since=NOW + 1), [fourth, third, second]),
         (EventFilter(before=NOW + 2), [second, first]),
         (EventFilter(account_id="ada", since=NOW + 1, before=NOW + 3, session_id="s1", limit=5), [third]),
+        (EventFilter(actor=OPERATOR, limit=2), [fourth, third]),
+        (EventFilter(actor="nobody"), []),
         (EventFilter(account_id="' OR '1' = '1"), []),
     ):
         assert await storage.read(lambda tx, wanted=wanted: tx.audit.search(wanted)) == found
+
+
+async def test_reading_goes_on_where_it_stopped(storage: SqlStorage):
+    """From the id of an event on, the events before it follow in order, also those of the same instant."""
+    instants = [NOW, NOW, NOW, NOW + 1, NOW + 16**9, NOW + 1]
+    for number, instant in enumerate(instants):
+        event = Event(EventKind.SESSION_ENDED, instant, OPERATOR, account_id=f"ada-{number % 2}", detail=str(number))
+        await storage.transact(lambda tx, event=event: tx.audit.record(event))
+    everything = await storage.read(lambda tx: tx.audit.search(EventFilter()))
+    assert [event.detail for event in everything] == ["4", "5", "3", "2", "1", "0"]
+    assert len({event.id for event in everything}) == len(everything)
+    for index, event in enumerate(everything):
+        rest = EventFilter(older_than=event.id, limit=2)
+        assert await storage.read(lambda tx, rest=rest: tx.audit.search(rest)) == everything[index + 1 : index + 3]
+        narrowed = EventFilter(older_than=event.id, account_id="ada-1")
+        found = await storage.read(lambda tx, narrowed=narrowed: tx.audit.search(narrowed))
+        assert found == [each for each in everything[index + 1 :] if each.account_id == "ada-1"]
 
 
 async def test_old_events_are_forgotten_some_at_a_time(storage: SqlStorage):

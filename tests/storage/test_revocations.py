@@ -53,12 +53,14 @@ async def test_a_revocation_is_kept_as_long_as_a_token_may_live(storage: SqlStor
 
 async def test_the_longest_access_life_never_shrinks(storage: SqlStorage):
     """A shorter life configured later changes nothing for tokens that are about; a longer one counts from now on."""
+    assert await storage.read(lambda tx: tx.revocations.longest_access_life()) == 0
     expiries: list[int] = []
     for life in (LIFE, LIFE // 3, LIFE * 2, 1):
         await storage.transact(lambda tx, life=life: tx.revocations.register_access_life(life))
         await append(storage)
         expiries.append((await after(storage))[-1].expires_at - NOW - GREATEST_LEEWAY)
     assert expiries == [LIFE, LIFE, LIFE * 2, LIFE * 2]
+    assert await storage.read(lambda tx: tx.revocations.longest_access_life()) == LIFE * 2
 
 
 async def test_what_cannot_matter_any_more_is_not_read(storage: SqlStorage):

@@ -205,6 +205,42 @@ async def test_live_sessions_are_listed_the_last_used_first(storage: SqlStorage)
     assert await storage.read(lambda tx: tx.sessions.live_of(ada.id, now=NOW + 10)) == [older]
 
 
+async def test_latest_sessions_of_anybody_are_listed_with_their_accounts(storage: SqlStorage):
+    """`latest` lists live sessions of all accounts, the last used first, and no more than asked for."""
+    ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))
+    older = await store_session(storage, ada, last_used_at=NOW + 1)
+    newer = await store_session(storage, bob, last_used_at=NOW + 2)
+    await store_session(storage, ada, idle_expires_at=NOW + 5)
+    ended = await store_session(storage, bob, last_used_at=NOW + 3)
+    await storage.transact(lambda tx: tx.sessions.end(ended.id, EndReason.LOGOUT, now=NOW))
+    latest: Callable[[int], Awaitable[object]] = lambda limit: storage.read(  # noqa: E731
+        lambda tx: tx.sessions.latest(now=NOW + 5, limit=limit)
+    )
+    assert await latest(10) == [(newer, bob), (older, ada)]
+    assert await latest(1) == [(newer, bob)]
+
+
+async def test_sessions_to_end_are_met_once_and_in_pages(storage: SqlStorage):
+    """`unended` pages through what nobody has ended, expired or not, and was begun by an instant."""
+    ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))
+    wanted = [await store_session(storage, account, created_at=NOW + 5) for account in (ada, bob, ada, bob, ada)]
+    wanted.append(await store_session(storage, ada, idle_expires_at=NOW, expires_at=NOW))
+    await store_session(storage, ada, created_at=NOW + 6)
+    ended = await store_session(storage, ada)
+    await storage.transact(lambda tx: tx.sessions.end(ended.id, EndReason.LOGOUT, now=NOW))
+    for limit in (1, 4, 6, 7):
+        seen: list[Session] = []
+        while page := await storage.read(
+            lambda tx, after=seen[-1].id if seen else "", limit=limit: tx.sessions.unended(
+                after, begun_by=NOW + 5, limit=limit
+            )
+        ):
+            assert len(page) <= limit
+            seen.extend(page)
+        assert len(seen) == len(wanted)
+        assert {session.id for session in seen} == {session.id for session in wanted}
+
+
 async def test_login_addresses_are_those_of_late(storage: SqlStorage):
     """`login_addresses` names each address once that the account logged in from since an instant, also if it ended."""
     ada, bob = await store_account(storage, an_account("Ada")), await store_account(storage, an_account("Bob"))

@@ -12,17 +12,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
-from tokenkeep.api.problems import NOT_MODIFIED, RequestRefused, problem_of
-from tokenkeep.api.requests import read_body, sender
+from tokenkeep.api.problems import CREATED, NOT_MODIFIED, SUCCESS, RequestRefused, problem_of
+from tokenkeep.api.requests import read_body, read_query, sender
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.accounts import ADMIN_ROLE
 from tokenkeep.domain.audit import EventKind
+from tokenkeep.domain.errors import Forbidden as NotAllowed
 from tokenkeep.domain.errors import Refusal
+from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.verifier import Forbidden, InvalidToken, Refused
 
 _log = logging.getLogger(__name__)
 
+_BEARER: Final = "tokenkeep.bearer"
+"""Where a request keeps its verified access token, so that a refusal can be noted with the account."""
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
@@ -42,7 +46,7 @@ def _responder(methods: Mapping[str, Endpoint], services: Services) -> Callable[
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
         request.scope["tokenkeep.route"] = endpoint.path
         try:
-            return _response(await endpoint.handler(await _admit(endpoint, services, request)))
+            return _response(endpoint, await endpoint.handler(await _admit(endpoint, services, request)))
         except Exception as error:  # noqa: BLE001  (the last resort: nothing of an error may reach the client)
             _tell(endpoint, error)
             _note(services, request, error)
@@ -55,12 +59,14 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
     token: AccessToken | None = None
     cookie: str | None = None
     origins = request.headers.getlist("origin")
-    if endpoint.cookie:
+    if endpoint.cookie or endpoint.own_pages:
         services.cookies.check_origin(origins, request.headers.get("sec-fetch-site"))
+    if endpoint.cookie:
         cookie = services.cookies.read(request.headers.getlist("cookie"))
     match endpoint.guard:
         case Guard.BEARER | Guard.ADMIN:
             token = services.verifier.authenticate(request.headers.getlist("authorization"))
+            request.scope[_BEARER] = token
             if endpoint.guard is Guard.ADMIN:
                 services.verifier.require_role(token, ADMIN_ROLE)
         case Guard.OPERATIONS:
@@ -68,6 +74,7 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
                 raise RequestRefused("not_found")
         case Guard.PUBLIC:
             pass
+    query = read_query(request, endpoint.query) if endpoint.query is not None else None
     body = None
     if endpoint.body is not None:
         body = await read_body(request, endpoint.body, required=endpoint.body_required)
@@ -75,6 +82,7 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
         services=services,
         client=sender(request),
         body=body,
+        query=query,
         token=token,
         cookie=cookie,
         from_browser=bool(origins),
@@ -93,17 +101,25 @@ def _is_operator(services: Services, request: Request) -> bool:
     return expected is not None and hmac.compare_digest(given, f"Bearer {expected}".encode())
 
 
-def _response(answer: Answer) -> Response:
+def _response(endpoint: Endpoint, answer: Answer) -> Response:
     headers = {"Cache-Control": "no-store", **answer.headers}
     if answer.not_modified:
         return Response(status_code=NOT_MODIFIED, headers=headers)
-    return Response(answer.encoded(), media_type=answer.media_type, headers=headers)
+    status = CREATED if endpoint.creates else SUCCESS
+    return Response(answer.encoded(), status_code=status, media_type=answer.media_type, headers=headers)
 
 
 def _note(services: Services, request: Request, error: Exception) -> None:
     """Have the audit log remember refusals of access tokens, and of requests from other sites."""
-    if isinstance(error, InvalidToken | Forbidden):
-        services.refusals.note(EventKind.TOKEN_REFUSED, sender(request), detail=str(error)[:100])
+    if isinstance(error, InvalidToken | Forbidden | NotAllowed):
+        token: AccessToken | None = request.scope.get(_BEARER)
+        services.refusals.note(
+            EventKind.TOKEN_REFUSED,
+            sender(request),
+            account_id=AccountId(token.subject) if token else None,
+            session_id=token.session_id if token else None,
+            detail=str(error)[:100],
+        )
     elif isinstance(error, RequestRefused) and error.code == "cross_site":
         services.refusals.note(EventKind.REQUEST_REFUSED, sender(request), detail=error.code)
 

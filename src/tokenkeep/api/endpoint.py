@@ -10,11 +10,14 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.schemas import RequestBody, ResponseBody
+from tokenkeep.api.schemas import QueryParameters, RequestBody, ResponseBody
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.sessions import Client
+from tokenkeep.flows.administer_remotely import AdministerRemotely
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.end_sessions import EndSessions
+from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
@@ -23,6 +26,7 @@ from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Storage
 from tokenkeep.flows.refresh import Refresh
+from tokenkeep.flows.register import Register
 from tokenkeep.verifier import TokenVerifier
 
 B = TypeVar("B", bound=RequestBody)
@@ -38,7 +42,10 @@ class Services:
     change_password: ChangePassword
     list_sessions: ListSessions
     end_sessions: EndSessions
+    expel: Expel
     overview: ViewOverview
+    administer: AdministerRemotely
+    register: Register
     key_ring: KeyRing
     verifier: TokenVerifier
     storage: Storage
@@ -66,6 +73,7 @@ class Call(Generic[B]):
     services: Services
     client: Client
     body: B | None = None
+    query: QueryParameters | None = None
     token: AccessToken | None = None
     cookie: str | None = None
     from_browser: bool = False
@@ -75,6 +83,12 @@ class Call(Generic[B]):
     def bearer(self) -> AccessToken:
         """Return the verified access token of a route that is guarded by one."""
         return cast("AccessToken", self.token)
+
+    def administrator(self) -> Authority:
+        """Return the authority of the bearer of a route that is guarded for administrators."""
+        token = self.bearer()
+        # No account has version 0: a token without one is no authority.
+        return Authority(token.subject, self.client, token_version=token.version or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +114,10 @@ class Endpoint:
 
     Attributes:
         answer: the schema of a success; None for plain text.
+        query: the schema of its query, if it takes one.
+        creates: whether a success has made something that was not there before.
         cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
+        own_pages: whether only certain pages may call it although it neither takes nor sets the cookie.
         refusals: the codes that this route answers besides those that any route may.
     """
 
@@ -112,5 +129,8 @@ class Endpoint:
     summary: str
     body: type[RequestBody] | None = None
     body_required: bool = False
+    query: type[QueryParameters] | None = None
+    creates: bool = False
     cookie: bool = False
+    own_pages: bool = False
     refusals: tuple[str, ...] = ()

@@ -10,11 +10,12 @@ import msgspec
 
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard
 from tokenkeep.api.frame import ANYONES
-from tokenkeep.api.problems import MEDIA_TYPE, status_of
-from tokenkeep.api.schemas import Problem, ResponseBody
+from tokenkeep.api.problems import CREATED, MEDIA_TYPE, SUCCESS, status_of
+from tokenkeep.api.schemas import Problem, QueryParameters, ResponseBody
 
 _ANY_ROUTE: Final = ("internal_error", "headers_too_large")
-_COOKIE_ROUTE: Final = ("malformed_request", "cross_site", "storage_unavailable")
+_OWN_PAGES: Final = ("malformed_request", "cross_site", "storage_unavailable")
+_QUERY_ROUTE: Final = ("malformed_request", "invalid_field")
 _BODY_ROUTE: Final = (
     "malformed_request",
     "request_timeout",
@@ -79,13 +80,19 @@ def _operation(endpoint: Endpoint, *, https: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
-        "responses": {"200": _success(endpoint), **_refusals(endpoint, https=https)},
+        "responses": {
+            str(CREATED if endpoint.creates else SUCCESS): _success(endpoint),
+            **_refusals(endpoint, https=https),
+        },
     }
-    names = _PATH_PARAMETER.findall(endpoint.path)
-    if names:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PATH_PARAMETER.findall(endpoint.path)
+    ]
+    if endpoint.query is not None:
+        parameters += _query_parameters(endpoint.query)
+    if parameters:
+        operation["parameters"] = parameters
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": endpoint.body_required,
@@ -98,6 +105,12 @@ def _operation(endpoint: Endpoint, *, https: bool) -> dict[str, Any]:
     return operation
 
 
+def _query_parameters(query: type[QueryParameters]) -> list[dict[str, Any]]:
+    _, components = msgspec.json.schema_components([query], ref_template="#/components/schemas/{name}")
+    properties: dict[str, Any] = components[query.__name__]["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": each} for name, each in properties.items()]
+
+
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.answer is None:
         return {"description": "Success.", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -108,8 +121,10 @@ def _refusals(endpoint: Endpoint, *, https: bool) -> dict[str, Any]:
     codes = {*endpoint.refusals, *_ANY_ROUTE}
     if endpoint.path not in ANYONES:
         codes.update(("misdirected_request", "https_required") if https else ("misdirected_request",))
-    if endpoint.cookie:
-        codes.update(_COOKIE_ROUTE)
+    if endpoint.cookie or endpoint.own_pages:
+        codes.update(_OWN_PAGES)
+    if endpoint.query is not None:
+        codes.update(_QUERY_ROUTE)
     if endpoint.guard in {Guard.BEARER, Guard.ADMIN}:
         codes.update(("malformed_request", "storage_unavailable"))
     if endpoint.body is not None:

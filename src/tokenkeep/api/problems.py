@@ -19,6 +19,10 @@ from tokenkeep.domain.errors import InvalidField, Refusal, Throttled, Unavailabl
 from tokenkeep.verifier.challenge import Refused
 
 MEDIA_TYPE: Final = "application/problem+json"
+SUCCESS: Final = 200
+"""The status of most good answers."""
+CREATED: Final = 201
+"""The status of an answer to a request that made something."""
 NOT_MODIFIED: Final = 304
 """The status of an answer that the client already has."""
 
@@ -56,6 +60,7 @@ _KINDS: Final = MappingProxyType(
         "not_found": _Kind(404, "Not found"),
         "method_not_allowed": _Kind(405, "Method not allowed"),
         "name_taken": _Kind(409, "Name already taken"),
+        "last_administrator": _Kind(409, "The last administrator cannot give up the role, be disabled or be deleted"),
         "request_timeout": _Kind(408, "The request body came too slowly"),
         "body_too_large": _Kind(413, "The request body is too large"),
         "unsupported_media_type": _Kind(415, "The request body must be application/json"),

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import Final, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from tokenkeep.api.problems import RequestRefused
-from tokenkeep.api.schemas import RequestBody
+from tokenkeep.api.schemas import QueryParameters, RequestBody
 from tokenkeep.domain.sessions import Client
 from tokenkeep.jose.encoding import decode_object
 from tokenkeep.jose.errors import TokenError
 
 B = TypeVar("B", bound=RequestBody)
+Q = TypeVar("Q", bound=QueryParameters)
 
 LARGEST_BODY: Final = 16 * 1024
 """Bytes of the largest request body."""
 BODY_TIMEOUT: Final = 10.0
 """Seconds in which a body must have arrived."""
+LONGEST_QUERY: Final = 4 * 1024
+"""Bytes of the longest query."""
 LONGEST_USER_AGENT: Final = 256
 """Characters of a user agent that are kept."""
 
@@ -51,6 +55,33 @@ async def read_body(request: Request, schema: type[B], *, required: bool) -> B |
         raise RequestRefused("malformed_request", "The request body must be one well-formed JSON object") from None
     try:
         return msgspec.convert(members, schema)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+
+
+def read_query(request: Request, schema: type[Q]) -> Q:
+    """Return the query as the schema has it.
+
+    Raises:
+        RequestRefused: too long, malformed, with a parameter that is unknown or there twice, or a value that is not
+            what the schema says.
+    """
+    raw: bytes = request.scope["query_string"]
+    if len(raw) > LONGEST_QUERY:
+        raise RequestRefused("malformed_request", "The query is too long")
+    try:
+        pairs = (
+            parse_qsl(raw.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict") if raw else []
+        )
+    except ValueError:
+        raise RequestRefused("malformed_request", "The query is malformed") from None
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise RequestRefused("malformed_request", "A query parameter is there twice")
+    if not given.keys() <= set(schema.__struct_encode_fields__):
+        raise RequestRefused("malformed_request", "Unknown query parameter")
+    try:
+        return msgspec.convert(given, schema, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
 

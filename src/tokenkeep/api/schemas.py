@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from tokenkeep.domain.accounts import DEFAULT_ROLE, LONGEST_NAME
+from tokenkeep.domain.audit import EventKind, Outcome
 
 
 class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -43,6 +47,63 @@ class PasswordRequest(RequestBody):
     new_password: str
 
 
+class RegisterRequest(RequestBody):
+    """Body of `POST /register`."""
+
+    name: str
+    password: str
+
+
+class NewUserRequest(RequestBody):
+    """Body of `POST /admin/users`; the first password is drawn by the server."""
+
+    name: str
+    role: str = DEFAULT_ROLE
+
+
+class RoleRequest(RequestBody):
+    """Body of `PUT /admin/users/{user}/role`."""
+
+    role: str
+
+
+class QueryParameters(msgspec.Struct, rename="camel"):
+    """A query. Parameters that are not in it are refused, and so are those that are there twice."""
+
+
+MOST_LISTED: Final = 200
+"""Items of the longest page."""
+_Limit = Annotated[int, Meta(ge=1, le=MOST_LISTED, description="Items on a page at most.")]
+_Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{22}$", min_length=22, max_length=22)]
+_Instant = Annotated[int, Meta(ge=0, le=2**40, description="Seconds since the epoch.")]
+
+
+class UserQuery(QueryParameters):
+    """Query of `GET /admin/users`."""
+
+    after: Annotated[str, Meta(max_length=LONGEST_NAME, description="Begin after this name.")] | UnsetType = UNSET
+    limit: _Limit = 50
+
+
+class AuditQuery(QueryParameters):
+    """Query of `GET /admin/audit`."""
+
+    event: EventKind | UnsetType = UNSET
+    actor: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", max_length=22)] | UnsetType = UNSET
+    account_id: _Id | UnsetType = UNSET
+    session_id: _Id | UnsetType = UNSET
+    address: Annotated[str, Meta(pattern="^[!-~]+$", max_length=64)] | UnsetType = UNSET
+    since: _Instant | UnsetType = UNSET
+    before: _Instant | UnsetType = UNSET
+    older_than: (
+        Annotated[
+            str, Meta(pattern="^[0-9a-f]{12}-[0-9a-f]{8}-[0-9a-f]{8}$", max_length=30, description="`next` of a page.")
+        ]
+        | UnsetType
+    ) = UNSET
+    limit: _Limit = 50
+
+
 class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """A response body."""
 
@@ -68,6 +129,64 @@ class Me(ResponseBody):
     id: str
     name: str
     role: str
+
+
+class Registered(ResponseBody):
+    """The answer of `POST /register`."""
+
+    id: str
+    name: str
+    role: str
+
+
+class User(ResponseBody):
+    """An account, as administrators see it. Instants are seconds since the epoch."""
+
+    id: str
+    name: str
+    role: str
+    disabled: bool
+    created_at: int
+    last_login_at: int | None = None
+
+
+class UserList(ResponseBody):
+    """The answer of `GET /admin/users`; `next` is what to begin the next page after, if there is more."""
+
+    users: list[User]
+    next: str | None = None
+
+
+class CreatedUser(ResponseBody):
+    """The answer of `POST /admin/users`; the password is shown this once."""
+
+    user: User
+    first_password: str
+
+    def __repr__(self) -> str:
+        return f"CreatedUser({self.user!r}, …)"
+
+
+class AuditEvent(ResponseBody):
+    """Something that happened. `at` is in seconds since the epoch."""
+
+    id: str
+    at: int
+    event: EventKind
+    outcome: Outcome
+    actor: str
+    account_id: str | None = None
+    session_id: str | None = None
+    address: str = ""
+    user_agent: str = ""
+    detail: str = ""
+
+
+class AuditPage(ResponseBody):
+    """The answer of `GET /admin/audit`, the newest first; `next` is `olderThan` of the next page, if there is one."""
+
+    events: list[AuditEvent]
+    next: str | None = None
 
 
 class SessionItem(ResponseBody):

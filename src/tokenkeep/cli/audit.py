@@ -35,6 +35,7 @@ def tail(limit: int, as_json: bool, config: Path | None, **flags: Any) -> None:
 
 @audit.command()
 @click.option("--kind", type=click.Choice([kind.value for kind in EventKind]), help="What happened.")
+@click.option("--actor", help="Who did it: the id of an account, operator, system or anyone.")
 @click.option("--account", help="The id of the account concerned.")
 @click.option("--session", help="The id of the session concerned.")
 @click.option("--address", help="The client's address.")
@@ -52,6 +53,7 @@ def search(limit: int, as_json: bool, config: Path | None, **wanted: Any) -> Non
             raise click.UsageError(f"--within: {error}") from None
     event_filter = EventFilter(
         kind=EventKind(wanted["kind"]) if wanted["kind"] else None,
+        actor=wanted["actor"],
         account_id=wanted["account"],
         session_id=wanted["session"],
         address=wanted["address"],
@@ -85,6 +87,7 @@ def _as_json(event: Event) -> str:
     members = {
         "at": datetime.fromtimestamp(event.at / 1000, UTC).isoformat(),
         "event": event.kind.value,
+        "outcome": event.kind.outcome.value,
         "actor": event.actor,
         "accountId": event.account_id,
         "sessionId": event.session_id,

@@ -51,8 +51,8 @@ def run_beside_server(settings: Settings, work: Callable[[AuthServer], Awaitable
 
 
 def name_data_directory(settings: Settings) -> None:
-    """Say which data directory is used."""
-    if settings.database_url is None:
+    """Say which data directory is used: for the database, for the server secret, or for the high-water mark."""
+    if settings.database_url is None or settings.secret is None or settings.data_dir.is_dir():
         click.echo(f"data directory: {settings.data_dir.absolute()}", err=True)
 
 

@@ -14,6 +14,7 @@ from tokenkeep.cli.doctor import doctor
 from tokenkeep.cli.openapi import openapi
 from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
+from tokenkeep.cli.sessions import sessions
 from tokenkeep.cli.settings import settings
 from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
@@ -50,7 +51,22 @@ def commands() -> None:
     """
 
 
-for _command in (serve, users, token, secret, settings, doctor, audit, migrate, recover, purge, calibrate, openapi):
+_COMMANDS = (
+    serve,
+    users,
+    sessions,
+    token,
+    secret,
+    settings,
+    doctor,
+    audit,
+    migrate,
+    recover,
+    purge,
+    calibrate,
+    openapi,
+)
+for _command in _COMMANDS:
     commands.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`tokenkeep token`: explain a token to a person, and check one against a key. Tokens are sent nowhere."""
+"""`tokenkeep token`: explain a token to a person, check one against a key, revoke one. Tokens are sent nowhere."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
+from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.domain.audit import OPERATOR
+from tokenkeep.flows.authority import Authority
 from tokenkeep.jose import Key, KeySet, MalformedToken, TokenError, UsageError, jwt
+from tokenkeep.server import AuthServer
 from tokenkeep.settings.kinds import parse_duration
 from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
@@ -29,7 +34,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON
 
 @click.group()
 def token() -> None:
-    """Explain and check tokens.
+    """Explain, check and revoke tokens.
 
     Give the token on standard input: arguments are seen by others on the machine and kept by the shell.
     """
@@ -93,6 +98,26 @@ def verify(text: str | None, as_json: bool, **asked: Any) -> None:
     click.echo(f"\nThe signature is good. {_life(claims, now)}")
     if unchecked:
         click.echo(f"Not compared, since nothing was given to compare with: {', '.join(unchecked)}.")
+
+
+@token.command()
+@setting_options("data_dir")
+def revoke(config: Path | None, **flags: Any) -> None:
+    """End one access token of this server, which is read from standard input, and nothing else of its session.
+
+    The server must have issued it, and it must not have expired. It is refused at once, also by a running server.
+    """
+    given = _read(None)
+
+    async def end(server: AuthServer) -> AccessToken:
+        await server.graph.key_ring.reload()
+        return await server.graph.revoke_token.revoke(given, by=Authority(OPERATOR))
+
+    ended = run_beside_server(read_settings(config, flags).settings, end)
+    click.echo(
+        f"revoked the token {ended.token_id} of {ended.name or ended.subject}; it would have lived until "
+        f"{_instant(ended.expires_at)}"
+    )
 
 
 def _verify(text: str, keys: Key | KeySet, *, leeway: timedelta, asked: Mapping[str, Any]) -> jwt.VerifiedToken:

@@ -6,6 +6,7 @@ Not here: `users import` (`cli.import_users`).
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from tokenkeep.cli.configured import read_settings, run_beside_server, setting_o
 from tokenkeep.cli.import_users import import_users
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
 from tokenkeep.domain.audit import OPERATOR
+from tokenkeep.flows.administer_accounts import PAGE_SIZE
+from tokenkeep.server import AuthServer
 
 _where = setting_options("data_dir")
 _password_stdin = click.option(
@@ -47,16 +50,42 @@ def add(name: str, role: str, password_stdin: bool, config: Path | None, **flags
 
 
 @users.command("list")
+@click.option("--after", default="", metavar="NAME", help="Begin after this name.")
+@click.option("--limit", type=click.IntRange(min=1), help="Accounts at most; all of them by default.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_where
-def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
-    """List all accounts."""
-    accounts = run_beside_server(read_settings(config, flags).settings, lambda server: server.accounts.list())
-    if as_json:
-        for account in accounts:
-            click.echo(json.dumps(_members(account), ensure_ascii=False))
-        return
-    table = Table("name", "role", "state", "created", "last login", Column("id", no_wrap=True, min_width=22), box=None)
+def list_users(after: str, limit: int | None, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """List accounts in the order of their names."""
+    show = _show_lines if as_json else _show_table
+
+    async def show_pages(server: AuthServer) -> str | None:
+        """Show a page at a time, and return the name to go on after if the limit came first."""
+        last, left, first = after, limit, True
+        while True:
+            wanted = PAGE_SIZE if left is None else min(PAGE_SIZE, left)
+            found = await server.accounts.page(last, limit=wanted + 1)
+            page = found[:wanted]
+            if page or first:
+                show(page, with_head=first)
+            if len(found) <= wanted:
+                return None
+            last, left, first = page[-1].name, None if left is None else left - wanted, False
+            if left == 0:
+                return last
+
+    reached = run_beside_server(read_settings(config, flags).settings, show_pages)
+    if reached is not None:
+        click.echo(f"there are more; go on with --after {shlex.quote(reached)}", err=True)
+
+
+def _show_lines(accounts: list[Account], *, with_head: bool) -> None:  # noqa: ARG001  (as `_show_table` is called)
+    for account in accounts:
+        click.echo(json.dumps(_members(account), ensure_ascii=False))
+
+
+def _show_table(accounts: list[Account], *, with_head: bool) -> None:
+    columns = ("name", "role", "state", "created", "last login", Column("id", no_wrap=True, min_width=22))
+    table = Table(*columns, box=None, show_header=with_head)
     for account in accounts:
         state = "disabled" if account.disabled else "active"
         table.add_row(

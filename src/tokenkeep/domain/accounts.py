@@ -13,6 +13,7 @@ from typing import Final
 
 from tokenkeep.domain.errors import InvalidField
 from tokenkeep.domain.identifiers import AccountId
+from tokenkeep.domain.scripts import find_deception
 
 DEFAULT_ROLE: Final = "user"
 ADMIN_ROLE: Final = "admin"
@@ -51,6 +52,11 @@ class Account:
         """Whether the account may neither log in nor keep a session."""
         return self.disabled_at is not None
 
+    @property
+    def administers(self) -> bool:
+        """Whether the account may act as an administrator now."""
+        return self.role == ADMIN_ROLE and not self.disabled
+
 
 @dataclass(frozen=True, slots=True)
 class AccountName:
@@ -78,6 +84,8 @@ class PasswordPolicy:
 def parse_name(text: str) -> AccountName:
     """Return the name in its two forms: Unicode-normalised for display, case-folded for comparison.
 
+    Every name passes here, when it is set and when it is looked for.
+
     Raises:
         InvalidField: the name is empty, too long, padded, or holds characters that cannot be seen.
     """
@@ -90,6 +98,21 @@ def parse_name(text: str) -> AccountName:
     if not _visible(display) or not _visible(key):
         raise InvalidField("name", "The name must not contain control or invisible characters")
     return AccountName(display, key)
+
+
+def check_new_name(text: str) -> AccountName:
+    """Return the name in its two forms if an account may be given it.
+
+    More than `parse_name` asks: names that accounts have already must still be found by it.
+
+    Raises:
+        InvalidField: it is no name, or could be taken for another one by its look.
+    """
+    name = parse_name(text)
+    deception = find_deception(unicodedata.normalize("NFKC", name.display))
+    if deception is not None:
+        raise InvalidField("name", f"The name {deception}")
+    return name
 
 
 def parse_role(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -14,8 +14,17 @@ ANYONE: Final = "anyone"
 """The actor of a refused request: whoever sent it has not shown who they are."""
 
 
+class Outcome(StrEnum):
+    """How it ended for whoever wanted it."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    ALARM = "alarm"
+    """Refused, and so suspicious that a session was ended."""
+
+
 class EventKind(StrEnum):
-    """What happened."""
+    """What happened; each kind has one outcome."""
 
     ACCOUNT_CREATED = "account_created"
     ACCOUNT_IMPORTED = "account_imported"
@@ -29,6 +38,8 @@ class EventKind(StrEnum):
     SESSION_STARTED = "session_started"
     SESSION_ENDED = "session_ended"
     LOGGED_OUT_EVERYWHERE = "logged_out_everywhere"
+    EVERYONE_LOGGED_OUT = "everyone_logged_out"
+    TOKEN_REVOKED = "token_revoked"
     REFRESH_ROTATED = "refresh_rotated"
     REFRESH_REPLAYED = "refresh_replayed"
     REFRESH_REFUSED = "refresh_refused"
@@ -38,6 +49,18 @@ class EventKind(StrEnum):
     RECOVERED = "recovered"
     TOKEN_REFUSED = "token_refused"
     REQUEST_REFUSED = "request_refused"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended for whoever wanted it."""
+        if self in {EventKind.REFRESH_REUSED, EventKind.REFRESH_ROLLED_BACK}:
+            return Outcome.ALARM
+        return Outcome.REFUSED if self in _REFUSALS else Outcome.DONE
+
+
+_REFUSALS: Final = frozenset(
+    {EventKind.LOGIN_REFUSED, EventKind.REFRESH_REFUSED, EventKind.TOKEN_REFUSED, EventKind.REQUEST_REFUSED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,7 @@ class Event:
         account_id, session_id: what it concerns.
         address, user_agent: where it came from, as far as known.
         detail: one more word, such as a role or a key id; never a secret.
+        id: what the log gave it, so that reading can go on from there.
     """
 
     kind: EventKind
@@ -61,6 +85,7 @@ class Event:
     address: str = ""
     user_agent: str = ""
     detail: str = ""
+    id: str = field(default="", compare=False)
 
 
 REFRESH_VERDICTS: Final = ("rotated", "replayed", "overtaken", "reused", "ended", "rolled_back", "invalid")
@@ -83,12 +108,17 @@ def refresh_verdict(event: Event) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are wanted; None means any. Instants are milliseconds since the epoch, UTC."""
+    """Which events are wanted; None means any. Instants are milliseconds since the epoch, UTC.
+
+    `older_than` is the id of an event; only events before it in the log are wanted.
+    """
 
     kind: EventKind | None = None
+    actor: str | None = None
     account_id: str | None = None
     session_id: str | None = None
     address: str | None = None
     since: int | None = None
     before: int | None = None
+    older_than: str | None = None
     limit: int = 100

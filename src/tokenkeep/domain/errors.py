@@ -6,6 +6,7 @@
     ├── InvalidRefreshToken     malformed, forged, of another delivery, or overtaken
     ├── InvalidField            a value that no rule can accept; carries the field
     ├── NameTaken
+    ├── LastAdministrator       nobody would be left who can undo it
     ├── NotFound
     ├── Forbidden
     ├── Throttled               too many attempts; carries the delay and the quota
@@ -72,6 +73,13 @@ class NameTaken(Refusal):
 
     code = "name_taken"
     sentence = "Name already taken"
+
+
+class LastAdministrator(Refusal):
+    """The change would leave no enabled administrator."""
+
+    code = "last_administrator"
+    sentence = "The last administrator cannot give up the role, be disabled or be deleted"
 
 
 class NotFound(Refusal):

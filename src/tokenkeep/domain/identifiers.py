@@ -27,6 +27,17 @@ def session_id(raw: bytes) -> SessionId:
     return SessionId(_text(raw))
 
 
+def parse_account_id(text: str) -> AccountId:
+    """Return the account id that a request names.
+
+    Raises:
+        NotFound: no account can have it.
+    """
+    if not _FORM.fullmatch(text):
+        raise NotFound
+    return AccountId(text)
+
+
 def parse_session_id(text: str) -> SessionId:
     """Return the session id that a request names.
 

@@ -39,6 +39,11 @@ def of_session(session: SessionId, *, at: int, reason: str, actor: str) -> Revoc
     return Revocation(RevocationKind.SESSION, session, None, at, reason, actor)
 
 
+def of_token(token_id: str, *, at: int, reason: str, actor: str) -> Revocation:
+    """Return the revocation of exactly one access token."""
+    return Revocation(RevocationKind.TOKEN, token_id, None, at, reason, actor)
+
+
 def of_account_version(account: Account, *, at: int, reason: str, actor: str) -> Revocation:
     """Return the revocation of every access token issued under the account's token version as given."""
     return Revocation(RevocationKind.ACCOUNT, account.id, account.token_version, at, reason, actor)

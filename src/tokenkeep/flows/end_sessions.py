@@ -1,27 +1,21 @@
-"""End sessions from elsewhere: one of one's own, or all of them, with every access token."""
+"""End sessions from elsewhere: one of one's own, or all of them, with every access token.
+
+Not here: other people's sessions (`flows.expel`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tokenkeep.domain import revocations
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import NotFound
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.sessions import Client, EndReason
+from tokenkeep.domain.sessions import Client, EndReason, Session
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """Whose sessions end, and who wants it from where."""
-
-    owner: AccountId
-    actor: str
-    client: Client
-    reason: EndReason
 
 
 class EndSessions:
@@ -38,8 +32,7 @@ class EndSessions:
             NotFound: the owner has no such live session.
             StorageUnavailable: the database did not answer; nothing changed.
         """
-        order = _Order(owner, owner, client, EndReason.ENDED_BY_OWNER)
-        revocation = await self._storage.transact(self._end_one, order, session)
+        revocation = await self._storage.transact(self._end_one, session, Authority(owner, client))
         if revocation is None:
             raise NotFound
         self._revoker.apply(revocation)
@@ -51,43 +44,46 @@ class EndSessions:
             NotFound: there is no such enabled account.
             StorageUnavailable: the database did not answer; nothing changed.
         """
-        reason = EndReason.ENDED_BY_OWNER if actor == owner else EndReason.ENDED_BY_ADMIN
-        ended = await self._storage.transact(self._end_all, _Order(owner, actor, client, reason))
+        ended = await self._storage.transact(end_all_of, owner, Authority(actor, client), self._revoker)
         if ended is None:
             raise NotFound
         count, revocation = ended
         self._revoker.apply(revocation)
         return count
 
-    async def _end_one(self, tx: Transaction, order: _Order, session_id: SessionId) -> Revocation | None:
+    async def _end_one(self, tx: Transaction, session_id: SessionId, by: Authority) -> Revocation | None:
         found = await tx.sessions.find_with_account(session_id)
-        if found is None or found[1].id != order.owner or not found[0].live(tx.now):
+        if found is None or found[1].id != by.actor or not found[0].live(tx.now):
             return None
-        if not await tx.sessions.end(session_id, order.reason, now=tx.now):
-            return None
-        await tx.audit.record(_event(EventKind.SESSION_ENDED, tx, order, session_id))
-        revocation = revocations.of_session(session_id, at=tx.now, reason=order.reason, actor=order.actor)
-        return await self._revoker.append(tx, revocation)
-
-    async def _end_all(self, tx: Transaction, order: _Order) -> tuple[int, Revocation] | None:
-        account = await tx.accounts.end_tokens(order.owner)
-        if account is None:
-            return None
-        count = await tx.sessions.end_all(account.id, order.reason, now=tx.now)
-        await tx.audit.record(_event(EventKind.LOGGED_OUT_EVERYWHERE, tx, order))
-        ended = replace(account, token_version=account.token_version - 1)
-        revocation = revocations.of_account_version(ended, at=tx.now, reason=order.reason, actor=order.actor)
-        return count, await self._revoker.append(tx, revocation)
+        return await end_one_of(tx, found[0], by, self._revoker)
 
 
-def _event(kind: EventKind, tx: Transaction, order: _Order, session_id: SessionId | None = None) -> Event:
-    return Event(
-        kind,
-        tx.now,
-        order.actor,
-        account_id=order.owner,
-        session_id=session_id,
-        address=order.client.address,
-        user_agent=order.client.user_agent,
-        detail=order.reason,
+async def end_one_of(tx: Transaction, session: Session, by: Authority, revoker: Revoker) -> Revocation | None:
+    """End a session and its access tokens; None if it had ended before."""
+    reason = _reason(session.account_id, by)
+    if not await tx.sessions.end(session.id, reason, now=tx.now):
+        return None
+    event = by.event(
+        EventKind.SESSION_ENDED, tx.now, account_id=session.account_id, session_id=session.id, detail=reason
     )
+    await tx.audit.record(event)
+    return await revoker.append(tx, revocations.of_session(session.id, at=tx.now, reason=reason, actor=by.actor))
+
+
+async def end_all_of(
+    tx: Transaction, owner: AccountId, by: Authority, revoker: Revoker
+) -> tuple[int, Revocation] | None:
+    """End all sessions and access tokens of an enabled account, and return how many sessions; None if it is none."""
+    reason = _reason(owner, by)
+    account = await tx.accounts.end_tokens(owner)
+    if account is None:
+        return None
+    count = await tx.sessions.end_all(account.id, reason, now=tx.now)
+    await tx.audit.record(by.event(EventKind.LOGGED_OUT_EVERYWHERE, tx.now, account_id=owner, detail=reason))
+    ended = replace(account, token_version=account.token_version - 1)
+    revocation = revocations.of_account_version(ended, at=tx.now, reason=reason, actor=by.actor)
+    return count, await revoker.append(tx, revocation)
+
+
+def _reason(owner: AccountId, by: Authority) -> EndReason:
+    return EndReason.ENDED_BY_OWNER if by.actor == owner else EndReason.ENDED_BY_ADMIN

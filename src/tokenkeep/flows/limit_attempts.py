@@ -69,8 +69,16 @@ class LimitAttempts:
             if not await self._newcomer(name_key, client):
                 raise
             bucket = own
-        await self._spend(self._policy.login_everyone, "")
+        await self.admit_hashing()
         return bucket
+
+    async def admit_hashing(self) -> None:
+        """Count a password that is about to be hashed for somebody unknown here against everyone's quota.
+
+        Raises:
+            Throttled: there is no room.
+        """
+        await self._spend(self._policy.login_everyone, "")
 
     async def forgive(self, bucket: str) -> None:
         """Forget the failed attempts of a bucket, since one succeeded."""

@@ -15,8 +15,8 @@ class NewPasswords:
         self._judge = judge
         self._policy = policy
 
-    async def hash(self, text: str, name: AccountName, *, field: str = "password") -> str:
-        """Return the hash of a password that may be set for the account named; `field` is what the caller calls it.
+    async def judged(self, text: str, name: AccountName, *, field: str = "password") -> str:
+        """Return the normalised password if it may be set for the account named; `field` is what the caller calls it.
 
         Raises:
             InvalidField: it is too short, too long, the name over again, or easy to guess; the sentence explains.
@@ -26,4 +26,21 @@ class NewPasswords:
         context = context_words(name, self._policy)
         require_more_than_context(password, context, field=field)
         require_strength(await self._judge.judge(password, context), field=field)
+        return password
+
+    async def hash_judged(self, password: str) -> str:
+        """Return the hash of what `judged` returned.
+
+        Raises:
+            HashingBusy: too many passwords are waiting.
+        """
         return await self._hasher.hash(password)
+
+    async def hash(self, text: str, name: AccountName, *, field: str = "password") -> str:
+        """Return the hash of a password that may be set; arguments and refusals are those of `judged`.
+
+        Raises:
+            InvalidField: it may not be set; the sentence explains.
+            HashingBusy: too many passwords are waiting.
+        """
+        return await self.hash_judged(await self.judged(text, name, field=field))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenkeep.domain.accounts import ADMIN_ROLE
 from tokenkeep.domain.errors import Forbidden
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.signing_keys import SigningKey
@@ -37,7 +36,7 @@ class ViewOverview:
 
 async def _overview(tx: Transaction, viewer: AccountId) -> Overview:
     account = await tx.accounts.find(viewer)
-    if account is None or account.disabled or account.role != ADMIN_ROLE:
+    if account is None or not account.administers:
         raise Forbidden
     return Overview(
         accounts=await tx.accounts.count(),

@@ -144,6 +144,16 @@ class AccountStore(AccountReader, Protocol):
         """Raise the token version of every account; returns how many there are."""
 
 
+class AdministratorStore(Protocol):
+    """Keeps hold of those who may act as administrators, until the transaction has ended."""
+
+    async def take(self, account_id: AccountId, *, token_version: int) -> bool:
+        """Take the row of an enabled administrator; False if the account is none, or has another token version."""
+
+    async def take_all(self) -> list[AccountId]:
+        """Take the rows of all enabled administrators, and return who they are."""
+
+
 class SessionReader(Protocol):
     """Finds sessions."""
 
@@ -152,6 +162,12 @@ class SessionReader(Protocol):
 
     async def live_of(self, account_id: AccountId, *, now: int) -> list[Session]:
         """Return an account's live sessions, the last used first."""
+
+    async def latest(self, *, now: int, limit: int) -> list[tuple[Session, Account]]:
+        """Return up to `limit` live sessions of anybody, the last used first, and whose they are."""
+
+    async def unended(self, after: str, *, begun_by: int, limit: int) -> list[Session]:
+        """Return sessions begun by an instant that nobody has ended, ordered by id, from the one after `after`."""
 
     async def count_live(self, *, now: int) -> int:
         """Return how many sessions are neither ended nor expired."""
@@ -230,6 +246,9 @@ class RevocationStore(Protocol):
     async def begin_epoch(self, epoch: str) -> None:
         """Begin a new history under this name."""
 
+    async def longest_access_life(self) -> int:
+        """Return the longest access-token life, in milliseconds, ever configured on this database."""
+
     async def register_access_life(self, life: int) -> None:
         """Remember the longest access-token life, in milliseconds, ever configured on this database."""
 
@@ -270,6 +289,10 @@ class Transaction(Protocol):
     @property
     def accounts(self) -> AccountStore:
         """Accounts."""
+
+    @property
+    def administrators(self) -> AdministratorStore:
+        """Administrators."""
 
     @property
     def sessions(self) -> SessionStore:

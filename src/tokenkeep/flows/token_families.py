@@ -82,6 +82,7 @@ class TokenFamilies:
                 session_id=session.id,
                 address=session.address,
                 user_agent=session.user_agent,
+                detail=" ".join(session.methods),
             )
         )
         return session

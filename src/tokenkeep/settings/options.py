@@ -173,6 +173,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = _option(
         (), Kind.LIST, "Origins on the issuer's site, besides its own, whose pages may log in and refresh."
     )
+    registration: bool = _option(False, Kind.BOOLEAN, "Let anyone make an account with POST /register.")
     password_min_length: int = _option(15, Kind.INTEGER, "Characters of the shortest new password.", _number(8, 64))
     rate_limits: bool = _option(
         True, Kind.BOOLEAN, "Limit attempts; may be off only where issuer and host are loopback addresses."

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from typing import Final
 
 from tokenkeep.domain.audit import Event, EventFilter, EventKind
 from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+
+_INSTANT_DIGITS: Final = 12
+"""Hexadecimal digits of an event's instant, with which its id begins."""
 
 _sequence = itertools.count()
 """Keeps events of one millisecond in the order in which this process recorded them."""
@@ -28,7 +32,7 @@ class SqlAuditLog:
             INSERT INTO audit_events (id, at, kind, actor, account_id, session_id, address, user_agent, detail)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             """,
-            f"{event.at:012x}-{next(_sequence):08x}-{secrets.token_hex(4)}",
+            f"{event.at:0{_INSTANT_DIGITS}x}-{next(_sequence):08x}-{secrets.token_hex(4)}",
             event.at,
             event.kind.value,
             event.actor,
@@ -46,6 +50,7 @@ class SqlAuditLog:
         values: list[Value] = []
         for clause, value in (
             ("kind = ${}", wanted.kind),
+            ("actor = ${}", wanted.actor),
             ("account_id = ${}", wanted.account_id),
             ("session_id = ${}", wanted.session_id),
             ("address = ${}", wanted.address),
@@ -55,10 +60,14 @@ class SqlAuditLog:
             if value is not None:
                 values.append(value)
                 clauses.append(clause.format(len(values)))
+        if wanted.older_than is not None:
+            # An id begins with its event's instant; both are compared, as the index has them.
+            values += [int(wanted.older_than[:_INSTANT_DIGITS], 16), wanted.older_than]
+            clauses.append(f"(at, id) < (${len(values) - 1}, ${len(values)})")
         values.append(wanted.limit)
         rows = await self._tx.fetch(
             f"""
-            SELECT at, kind, actor, account_id, session_id, address, user_agent, detail FROM audit_events
+            SELECT id, at, kind, actor, account_id, session_id, address, user_agent, detail FROM audit_events
             {"WHERE " + " AND ".join(clauses) if clauses else ""}
             ORDER BY at DESC, id DESC LIMIT ${len(values)}
             """,
@@ -83,4 +92,5 @@ def _event(row: Row) -> Event:
         address=row["address"],
         user_agent=row["user_agent"],
         detail=row["detail"],
+        id=row["id"],
     )

@@ -63,6 +63,13 @@ class SqlRevocations:
         """Begin a new history under this name."""
         await self._tx.execute("UPDATE revocation_head SET epoch = $1", epoch)
 
+    async def longest_access_life(self) -> int:
+        """Return the longest access-token life, in milliseconds, ever configured on this database."""
+        head = await self._tx.fetch_one("SELECT longest_access_life FROM revocation_head")
+        if head is None:
+            raise LookupError("the table revocation_head has lost its row")
+        return int(head["longest_access_life"])
+
     async def register_access_life(self, life: int) -> None:
         """Remember the longest access-token life, in milliseconds, ever configured on this database."""
         await self._tx.execute(

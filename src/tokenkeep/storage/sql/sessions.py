@@ -13,6 +13,15 @@ from tokenkeep.storage.sql.database import Row, SqlTransaction
 MOST_LISTED: Final = 200
 """Sessions of one account that are looked at; the last used come first."""
 
+_WITH_ACCOUNT: Final = """
+SELECT sessions.*,
+    accounts.name AS account_name, accounts.name_key AS account_name_key,
+    accounts.role AS account_role, accounts.password_hash AS account_password_hash,
+    accounts.token_version AS account_token_version, accounts.created_at AS account_created_at,
+    accounts.last_login_at AS account_last_login_at, accounts.disabled_at AS account_disabled_at
+FROM sessions JOIN accounts ON accounts.id = sessions.account_id
+"""
+
 
 class SqlSessions:
     """The session statements of one transaction (port `SessionStore`)."""
@@ -54,19 +63,35 @@ class SqlSessions:
 
     async def find_with_account(self, session_id: SessionId) -> tuple[Session, Account] | None:
         """Return the session and the account it belongs to."""
-        row = await self._tx.fetch_one(
-            """
-            SELECT sessions.*,
-                accounts.name AS account_name, accounts.name_key AS account_name_key,
-                accounts.role AS account_role, accounts.password_hash AS account_password_hash,
-                accounts.token_version AS account_token_version, accounts.created_at AS account_created_at,
-                accounts.last_login_at AS account_last_login_at, accounts.disabled_at AS account_disabled_at
-            FROM sessions JOIN accounts ON accounts.id = sessions.account_id
-            WHERE sessions.id = $1
+        row = await self._tx.fetch_one(f"{_WITH_ACCOUNT} WHERE sessions.id = $1", session_id)
+        return None if row is None else _session_and_account(row)
+
+    async def latest(self, *, now: int, limit: int) -> list[tuple[Session, Account]]:
+        """Return up to `limit` live sessions of anybody, the last used first, and whose they are."""
+        rows = await self._tx.fetch(
+            f"""
+            {_WITH_ACCOUNT}
+            WHERE revoked_at IS NULL AND idle_expires_at > $1 AND expires_at > $1
+            ORDER BY last_used_at DESC, sessions.id LIMIT $2
             """,
-            session_id,
+            now,
+            limit,
         )
-        return None if row is None else (_session(row), account_from(row, id_column="account_id", prefix="account_"))
+        return [_session_and_account(row) for row in rows]
+
+    async def unended(self, after: str, *, begun_by: int, limit: int) -> list[Session]:
+        """Return sessions begun by an instant that nobody has ended, ordered by id, from the one after `after`."""
+        rows = await self._tx.fetch(
+            """
+            SELECT * FROM sessions
+            WHERE id > $1 AND revoked_at IS NULL AND created_at <= $2
+            ORDER BY id LIMIT $3
+            """,
+            after,
+            begun_by,
+            limit,
+        )
+        return [_session(row) for row in rows]
 
     async def live_of(self, account_id: AccountId, *, now: int) -> list[Session]:
         """Return an account's live sessions, the last used first."""
@@ -178,6 +203,10 @@ class SqlSessions:
             begun_before,
             limit,
         )
+
+
+def _session_and_account(row: Row) -> tuple[Session, Account]:
+    return _session(row), account_from(row, id_column="account_id", prefix="account_")
 
 
 def _session(row: Row) -> Session:

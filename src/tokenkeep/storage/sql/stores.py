@@ -9,6 +9,7 @@ from tokenkeep.domain.audit import Event
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.accounts import SqlAccounts
+from tokenkeep.storage.sql.administrators import SqlAdministrators
 from tokenkeep.storage.sql.audit import SqlAuditLog
 from tokenkeep.storage.sql.database import Database, SqlTransaction
 from tokenkeep.storage.sql.revocations import SqlRevocations
@@ -26,11 +27,12 @@ EventObserver = Callable[[Event], None]
 class SqlStores:
     """The stores of one transaction (port `Transaction`)."""
 
-    __slots__ = ("accounts", "audit", "now", "revocations", "sessions", "signing_keys")
+    __slots__ = ("accounts", "administrators", "audit", "now", "revocations", "sessions", "signing_keys")
 
     def __init__(self, tx: SqlTransaction, sealer: Sealer, recorded: list[Event]) -> None:
         self.now = tx.now
         self.accounts = SqlAccounts(tx)
+        self.administrators = SqlAdministrators(tx)
         self.sessions = SqlSessions(tx)
         self.signing_keys = SqlSigningKeys(tx, sealer)
         self.revocations = SqlRevocations(tx)
