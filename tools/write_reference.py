@@ -44,7 +44,8 @@ class Entry:
 PROBLEMS = {
     "malformed_request": Entry(
         "The body is not one well-formed JSON object, a member appears twice in it, the request ended early, or the "
-        "request carries two `Authorization` or `Origin` headers or two refresh cookies.",
+        "request carries two `Authorization` or `Origin` headers or two refresh cookies. Or the query has a parameter "
+        "that the route does not know, or one twice.",
         "Send one JSON object in UTF-8 and each header once. For two cookies: delete the cookies of this site in the "
         "browser; another application on the same host may have set the second one.",
     ),
@@ -76,7 +77,8 @@ PROBLEMS = {
         "Refresh, then try again. If new tokens are refused, compare `issuer` with what clients call, and the clocks.",
     ),
     "forbidden": Entry(
-        "The token is good, but the account's role does not suffice.",
+        "The token is good, but the account's role does not suffice. For administrators: the role was taken away, or "
+        "all sessions were ended, a moment ago.",
         "Give the account the role: `tokenkeep users set-role NAME ROLE`. The next refresh carries it.",
     ),
     "cross_site": Entry(
@@ -92,7 +94,8 @@ PROBLEMS = {
     ),
     "not_found": Entry(
         "There is no such path, or it is not for this caller: `/metrics` without the operations token, "
-        "`/openapi.json` without `api_docs`, something that belongs to another account.",
+        "`/openapi.json` without `api_docs`, `/register` without `registration`, an id that nobody has, something that "
+        "belongs to another account.",
         "Compare the path with `tokenkeep openapi`. For metrics, send `Authorization: Bearer` with the `ops_token`.",
     ),
     "method_not_allowed": Entry(
@@ -101,6 +104,10 @@ PROBLEMS = {
     "name_taken": Entry(
         "Another account has this name, or one that reads the same (case and look-alike forms do not count).",
         "Choose another name; `tokenkeep users list` shows those that are taken.",
+    ),
+    "last_administrator": Entry(
+        "An administrator who is the only enabled one asked to be disabled, deleted, or given another role.",
+        "Make somebody else an administrator first. On the host, `tokenkeep users` refuses nothing of it.",
     ),
     "request_timeout": Entry(
         "The body of the request did not arrive within ten seconds.",
@@ -118,7 +125,9 @@ PROBLEMS = {
         "Let the proxy pass the `Host` header on, or name the other host in `allowed_hosts`.",
     ),
     "invalid_field": Entry(
-        "The member that `field` names is missing, unknown, of the wrong type, or breaks a rule that `error` tells.",
+        "The member that `field` names is missing, unknown, of the wrong type, or breaks a rule that `error` tells. "
+        "In a query: the parameter of that name. A name that is refused may look like another one; see "
+        "[names](administration.md#names).",
         "Correct that member.",
     ),
     "too_many_requests": Entry(

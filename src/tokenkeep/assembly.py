@@ -160,7 +160,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         refusals=refusals,
         audit=ReadAudit(storage),
         recover=Recover(storage, outside.mark, rotate_keys),
-        revoke_token=RevokeToken(storage, key_ring, revoker, policy=_token_policy(settings), clock=outside.clock),
+        revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,

@@ -91,6 +91,21 @@ async def test_first_password_is_as_long_as_the_policy_wants(settings: Settings,
         assert stage.accepts(await stage.login("Ada", created.first_password))
 
 
+async def test_role_that_is_lost_meanwhile_creates_nobody(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """Who loses the role while the first password is being hashed has created nobody."""
+    root = await stage.add("Root", role="admin")
+    hash_password = stage.parts.hasher.hash
+
+    async def hash_and_demote(password: str) -> str:
+        await stage.server.accounts.set_role("Root", "user", actor=OPERATOR)
+        return await hash_password(password)
+
+    monkeypatch.setattr(stage.parts.hasher, "hash", hash_and_demote)
+    with pytest.raises(Forbidden):
+        await stage.parts.services.administer.create("Eve", "admin", by=of(root))
+    assert [account.name for account in await stage.server.accounts.list()] == ["Root"]
+
+
 async def test_nobody_who_may_not_ask_makes_the_server_hash(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     """Who has lost the role is refused before any password is hashed."""
     root = await stage.add("Root", role="admin")

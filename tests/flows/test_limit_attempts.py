@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.flows.stage import FIREFOX, PASSWORD, Stage, count_checks
+from tests.flows.stage import FIREFOX, PASSWORD, Stage, count_checks, hash_for_nothing
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidCredentials, Throttled
@@ -16,7 +16,6 @@ from tokenkeep.domain.limits import FREE_FAILURES, NEWCOMER, NEWCOMERS, address_
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
-from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 from tokenkeep.settings.kinds import Rate
@@ -31,9 +30,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture(autouse=True)
 def no_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords cost nothing here: limits are counted before any hashing, and these tests make many attempts."""
-    monkeypatch.setattr(Argon2id, "hash", lambda _, password: f"hash of {password}")
-    monkeypatch.setattr(Argon2id, "verify", lambda _, stored, password: stored == f"hash of {password}")
-    monkeypatch.setattr(Argon2id, "outdated", lambda _, stored: False)
+    hash_for_nothing(monkeypatch)
 
 
 async def verdict(attempt: Awaitable[object]) -> str:
@@ -234,7 +231,7 @@ async def test_a_new_password_makes_its_place_familiar(stage: Stage, ada: Accoun
     """Who changes the password has just shown to know it: the place counts as one of a login."""
     pair = await stage.login(client=HOME)
     change = stage.parts.services.change_password.change
-    await change(stage.read(pair), Passwords(PASSWORD, "another-good-password"), HOTEL)
+    await change(stage.read(pair), Passwords(PASSWORD, "marmot-cellar-bridge"), HOTEL)
     await besiege(stage)
     for _ in range(FREE_FAILURES):
         assert await guess(stage, HOTEL) == "wrong"
@@ -278,10 +275,10 @@ async def test_a_stolen_access_token_does_not_unlimit_guesses(stage: Stage, ada:
     """Guesses at the current password count against the account, whoever sends them, and not against its logins."""
     pair = await stage.login(client=HOME)
     token, change = stage.read(pair), stage.parts.services.change_password.change
-    wrong = Passwords("wrong-horse-battery", "another-good-password")
+    wrong = Passwords("wrong-horse-battery", "marmot-cellar-bridge")
     told = [await verdict(change(token, wrong, THIEF)) for _ in range(FREE_FAILURES + NEWCOMER.count + 2)]
     assert told == ["wrong"] * (FREE_FAILURES + NEWCOMER.count + 1) + ["login-name"]
-    assert await verdict(change(token, Passwords(PASSWORD, "another-good-password"), HOTEL)) == "in"
+    assert await verdict(change(token, Passwords(PASSWORD, "marmot-cellar-bridge"), HOTEL)) == "in"
     assert await guess(stage, THIEF) == "wrong"
 
 

@@ -71,6 +71,18 @@ async def test_a_token_for_another_audience_can_be_revoked(settings: Settings, c
         assert [row["kind"] for row in await stage.revocations()] == ["jti"]
 
 
+async def test_no_setting_is_needed_to_know_ones_own_token(settings: Settings, clock: SettableClock):
+    """Who holds the keys can revoke a token whatever it takes for the issuer, as a command beside a server may."""
+    async with AuthServer(settings, clock=clock) as server:
+        stage = Stage(server, clock)
+        await stage.add()
+        pair = await stage.login()
+    async with AuthServer(replace(settings, issuer="http://127.0.0.1:9000"), clock=clock) as server:
+        await server.graph.revoke_token.revoke(pair.access_token, by=BY_OPERATOR)
+    async with AuthServer(settings, clock=clock) as server:
+        assert not Stage(server, clock).accepts(pair)
+
+
 async def test_what_is_no_good_token_is_refused(stage: Stage, ada: Account):
     """A forged, foreign, damaged or expired token, and a refresh token, revoke nothing."""
     pair = await stage.login()

@@ -27,14 +27,13 @@ from hypothesis.stateful import (
 
 from tests.flows import prepared
 from tests.flows.session_model import DAY, FAMILIAR, HOUR, MINUTE, SECOND, Handed, Line, Person, let_in, verdict_on
-from tests.flows.stage import Stage
+from tests.flows.stage import Stage, hash_for_nothing
 from tests.settable_clock import START, SettableClock
 from tokenkeep.domain.errors import InvalidCredentials, InvalidRefreshToken, NotFound, NoValidRefreshToken
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
 from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
-from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
@@ -95,7 +94,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def add(self, name: str) -> None:
         """Somebody gets an account."""
-        person = Person(name, f"password-number-{next(self.passwords)}")
+        person = Person(name, f"marmot-cellar-bridge-{next(self.passwords)}")
         self.run(self.stage.add(name, password=person.password))
         self.people[name] = person
 
@@ -247,7 +246,7 @@ class SessionMachine(RuleBasedStateMachine):
         """Somebody changes their password, or tries to without knowing it."""
         if not self.opens(handed_before):
             return multiple()
-        line, new = handed_before.line, f"password-number-{next(self.passwords)}"
+        line, new = handed_before.line, f"marmot-cellar-bridge-{next(self.passwords)}"
         passwords = Passwords(line.person.password if right else "another-password", new)
         token = self.stage.server.verifier.verify(handed_before.access)
         change = self.stage.parts.services.change_password.change(token, passwords, Client("browser"))
@@ -280,7 +279,7 @@ class SessionMachine(RuleBasedStateMachine):
             person.version += 1
             self.run(accounts.set_role(name, person.role, actor="operator"))
         elif deed == "password":
-            person.password = f"password-number-{next(self.passwords)}"
+            person.password = f"marmot-cellar-bridge-{next(self.passwords)}"
             self.run(accounts.set_password(name, person.password, actor="operator"))
             self.cut_all(person)
         else:
@@ -342,9 +341,7 @@ class SessionMachine(RuleBasedStateMachine):
 
 def test_the_flows_do_what_the_model_says(prepared_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Whatever is done in whatever order, server and model agree on every refresh, access token and session."""
-    monkeypatch.setattr(Argon2id, "hash", lambda _, password: f"hash of {password}")
-    monkeypatch.setattr(Argon2id, "verify", lambda _, stored, password: stored == f"hash of {password}")
-    monkeypatch.setattr(Argon2id, "outdated", lambda _, stored: False)
+    hash_for_nothing(monkeypatch)
     settings = Settings(
         data_dir=prepared.copy(prepared_directory, tmp_path / "data"),
         hash_concurrency=1,

@@ -64,6 +64,39 @@ def test_a_new_role_or_password_counts_at_once(sqlite_server: ServerProcess):
     assert changed.signed_in()
 
 
+def test_ended_sessions_end_at_once(server: ServerProcess):
+    """Access tokens of sessions that a command ends are refused within a second, of one account or of everyone."""
+    ada, grace = signed_in(server, "Ada"), signed_in(server, "Grace")
+    assert server.command("sessions", "revoke", "Ada") == "ended 1 sessions of Ada\n"
+    wait_for_the_end(ada)
+    assert ada.refresh().json()["code"] == "no_valid_refresh_token"
+    assert grace.signed_in()
+    assert ada.login().status_code == 200
+    [session, _] = [json.loads(line) for line in server.command("sessions", "list", "--json").splitlines()]
+    assert session["name"] == "Ada"
+    server.command("sessions", "revoke", "--session", session["id"])
+    wait_for_the_end(ada)
+    assert grace.signed_in()
+    assert ada.login().status_code == 200
+    assert server.command("sessions", "revoke", "--all", "--yes") == "ended 2 sessions\n"
+    wait_for_the_end(ada)
+    wait_for_the_end(grace)
+    assert ada.login().status_code == 200
+    assert ada.signed_in()
+
+
+@on_sqlite
+def test_one_token_ends_at_once(sqlite_server: ServerProcess):
+    """A token that a command revokes is refused within a second; another one of the same session is accepted."""
+    ada = signed_in(sqlite_server, "Ada")
+    revoked = ada.access_token
+    assert ada.refresh().status_code == 200
+    sqlite_server.command("token", "revoke", typed=revoked)
+    wait_until(lambda: ada.get("/me", token=revoked).status_code == 401, "the token is refused", within=1.0)
+    assert ada.signed_in()
+    assert ada.refresh().status_code == 200
+
+
 @on_sqlite
 def test_accounts_are_listed_and_mistakes_told_in_one_line(sqlite_server: ServerProcess):
     """The list shows what server and commands have done, and no password; a refused command ends with exit code 1."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.attacks.http.attacker import JSON, NAME, PASSWORD, Attacker
+from tests.attacks.http.attacker import JSON, NAME, PASSWORD, Attacker, filled
 from tests.attacks.http.conftest import OpenServer
 from tests.system.server_process import ServerProcess
 from tests.system.visitor import Visitor
@@ -60,7 +60,7 @@ async def test_what_any_route_may_refuse_is_declared_for_each(attacker: Attacker
     """Wrong host, two hosts, too many headers, plain http: each route refuses it, and each declares it."""
     elsewhere = await attack(issuer="https://auth.example.test", data_dir=attacker.server.settings.data_dir / "other")
     for method, path in _operations(await attacker.document()):
-        where = path.replace("{session}", "A" * 22)
+        where = filled(path)
         (await attacker.ask(method, where, host="evil.example")) if path not in _BY_ADDRESS else None
         (await attacker.ask(method, where, headers=[("Host", "evil.example")])).refused(400, "malformed_request")
         (await attacker.ask(method, where, headers=[("X", "x" * 20_000)])).refused(431, "headers_too_large")
@@ -78,7 +78,7 @@ async def test_a_route_wants_what_it_is_declared_to_want(attack: OpenServer) -> 
     for method, path in _operations(document):
         security = document["paths"][path][method.lower()].get("security", [])
         assert {name for choice in security for name in choice} <= set(schemes)
-        where = path.replace("{session}", "A" * 22)
+        where = filled(path)
         reply = await attacker.ask(method, where, headers=[JSON], body=b"{}", **stranger)
         wanted = [name for choice in security for name in choice]
         closed = reply.status == 404 or (reply.status == 401 and reply.json()["code"] == "missing_token")
@@ -101,7 +101,7 @@ async def test_the_document_describes_every_route_and_no_other(attacker: Attacke
     """Each operation of the document exists; paths beside them are not found."""
     document = await attacker.document()
     for method, path in _operations(document):
-        reply = await attacker.ask(method, path.replace("{session}", "A" * 22))
+        reply = await attacker.ask(method, filled(path))
         assert reply.status not in {405, 500}, f"{method} {path}"
     for path in ("/docs", "/redoc", "/swagger", "/openapi.yaml", "/debug", "/status", "/health", "/", "/favicon.ico"):
         (await attacker.ask("GET", path)).refused(404, "not_found")
