@@ -64,7 +64,6 @@ class Handed:
     place: int
     refresh: str
     access: str
-    role: str
     version: int
     issued: int
 
