@@ -21,18 +21,8 @@ POLICY = PasswordPolicy(service=("tokenkeep", "auth.example.com"))
     [
         ("Ada", ["ada", "tokenkeep", "auth.example.com", "auth", "example", "com"]),
         (
-            "Ada.Lovelace@Engines.example",
-            [
-                "ada.lovelace@engines.example",
-                "tokenkeep",
-                "auth.example.com",
-                "ada",
-                "lovelace",
-                "engines",
-                "example",
-                "auth",
-                "com",
-            ],
+            "Ada.Love@Engines.example",
+            ["ada.love@engines.example", *POLICY.service, "ada", "love", "engines", "example", "auth", "com"],
         ),
         ("j_r hartley", ["j_r hartley", "tokenkeep", "auth.example.com", "hartley", "auth", "example", "com"]),
         ("12345", ["tokenkeep", "auth.example.com", "auth", "example", "com"]),
