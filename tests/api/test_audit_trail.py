@@ -16,8 +16,7 @@ from tests.api.test_operations import database_of
 from tests.settable_clock import START, SettableClock
 from tokenkeep.api.routes import routes_served
 from tokenkeep.domain.audit import EventKind
-from tokenkeep.domain.secrets import Purpose
-from tokenkeep.domain.sessions import RefreshToken, refresh_token_text
+from tokenkeep.domain.sessions import RefreshToken
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
@@ -89,9 +88,8 @@ async def put_the_database_back(scene: Scene) -> None:
         return await tx.sessions.find_with_account(token.session_id)
 
     session, _ = await scene.call.server.graph.storage.read(find)
-    ring = scene.call.server.graph.services.refresh._secrets
     ahead = replace(session, generation=session.generation + 1)
-    await scene.refresh(refresh_token_text(ahead, ring.key(session.secret_version, Purpose.REFRESH)))
+    await scene.refresh(scene.call.server.graph.services.refresh._families.text(ahead))
 
 
 async def lose_the_role(scene: Scene) -> None:
