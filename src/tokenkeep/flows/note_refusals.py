@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from typing import Final
 
@@ -28,6 +29,7 @@ class NoteRefusals:
         self._clock = clock
         self._secrets = secret_ring
         self._waiting: deque[Event] = deque()
+        self._writing = asyncio.Lock()
         self.dropped = 0
         """How many events were counted and not written since the start."""
         self._minute = 0
@@ -71,11 +73,12 @@ class NoteRefusals:
         Raises:
             StorageUnavailable: the database did not answer; what was not written waits on.
         """
-        while self._waiting:
-            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
-            await self._storage.transact(_record_all, batch)
-            for _ in batch:
-                self._waiting.popleft()
+        async with self._writing:  # what one call is writing, another must not write again
+            while self._waiting:
+                batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+                await self._storage.transact(_record_all, batch)
+                for _ in batch:
+                    self._waiting.popleft()
 
 
 async def _record_all(tx: Transaction, events: list[Event]) -> None:
