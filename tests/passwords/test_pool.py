@@ -289,7 +289,11 @@ async def test_bcrypt_hash_is_checked_and_outdated():
         assert pool.outdated(BCRYPT)
 
 
-@pytest.mark.parametrize("stored", ["", "unreadable", BCRYPT_BEYOND, ARGON2_BEYOND, "$2b$31$" + BCRYPT[7:]])
+@pytest.mark.parametrize(
+    "stored",
+    ["", "unreadable", BCRYPT_BEYOND, ARGON2_BEYOND, "$2b$31$" + BCRYPT[7:]],
+    ids=["empty", "unreadable", "bcrypt beyond", "argon2 beyond", "bcrypt far beyond"],
+)
 async def test_unusable_hash_is_never_checked(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stored: str
 ):
