@@ -54,6 +54,12 @@ def log_in(data: Path) -> LoggedIn:
     return asyncio.run(open_and_log_in())
 
 
+def file_of_one(path: Path) -> Path:
+    """Write a file of one account without a password, to be imported."""
+    path.write_text('{"name": "Grace"}\n')
+    return path
+
+
 Call = Callable[[LoggedIn], tuple[list[str], str]]
 """The words of a command and its standard input."""
 
@@ -61,6 +67,10 @@ TRAIL: Final[dict[str, tuple[Call, list[tuple[str, str]]]]] = {
     "users add": (
         lambda _: (["users", "add", "Grace", "--password-stdin"], PASSWORD),
         [("account_created", "operator")],
+    ),
+    "users import": (
+        lambda ada: (["users", "import", str(file_of_one(ada.data.parent / "people.jsonl"))], ""),
+        [("account_imported", "operator")],
     ),
     "users list": (lambda _: (["users", "list"], ""), []),
     "users disable": (lambda _: (["users", "disable", "Ada"], ""), [("account_disabled", "operator")]),
@@ -95,6 +105,7 @@ TRAIL: Final[dict[str, tuple[Call, list[tuple[str, str]]]]] = {
         [("recovered", "operator"), ("signing_key_created", "system"), ("signing_key_created", "system")],
     ),
     "purge": (lambda _: (["purge"], ""), []),
+    "calibrate": (lambda _: (["calibrate", "--help"], ""), []),
     "openapi": (lambda _: (["openapi"], ""), []),
 }
 """Each command but `serve`, and the events that it leaves, with who did it."""
