@@ -171,6 +171,21 @@ def test_commands_name_the_data_directory(run: Run, data: Path, arguments: tuple
     assert str(data) in outcome.out + outcome.err
 
 
+def test_a_data_directory_beside_another_database_is_named_too(
+    run: Run, data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With PostgreSQL the directory still holds the high-water mark; where there is none, none is named."""
+    monkeypatch.setenv("TOKENKEEP_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("TOKENKEEP_SECRET", "ZkT9xq3vR7mL0pWc8sYb2NdHf5JgUe1A")
+    outcome = run("users", "list")
+    assert outcome.code == 1
+    assert f"data directory: {data}" in outcome.err
+    outcome = run("users", "list", "--data-dir", "nowhere")
+    assert outcome.code == 1
+    assert "data directory" not in outcome.err
+    assert not (folder / "nowhere").exists()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [

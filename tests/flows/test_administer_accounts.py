@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.flows.stage import PASSWORD, Stage
+from tests.flows.stage import FIREFOX, PASSWORD, Stage
 from tests.settable_clock import START
-from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.accounts import Account, parse_name
 from tokenkeep.domain.errors import InvalidCredentials, InvalidField, NameTaken, NotFound, NoValidRefreshToken
+from tokenkeep.domain.sessions import RefreshToken
 from tokenkeep.flows.administer_accounts import PAGE_SIZE
+from tokenkeep.flows.authority import Authority
+from tokenkeep.flows.find_account import by_name
 from tokenkeep.storage.sql.database import SqlTransaction
 
 NEW_PASSWORD = "another-good-password"
@@ -54,6 +57,32 @@ async def test_name_that_reads_the_same_is_taken(stage: Stage, ada: Account, nam
         await stage.add(name)
     assert [account.name for account in await stage.server.accounts.list()] == ["Ada"]
     assert len(await stage.events("account_created")) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["\u0430dmin", "\u0410DMIN", "adm\u0456n", "ad\u200bmin", "admin\u2060", "\u202eadmin"]
+)
+async def test_look_alikes_neither_exist_beside_a_name_nor_open_it(stage: Stage, name: str):
+    """A name of two scripts, or with characters that cannot be seen, is never given, and logs in as nobody."""
+    await stage.add("admin")
+    with pytest.raises(InvalidField):
+        await stage.add(name)
+    with pytest.raises((InvalidCredentials, InvalidField)):
+        await stage.login(name)
+    assert stage.accepts(await stage.login("ADMIN"))
+
+
+@pytest.mark.parametrize("name", ["\u0430dmin", "\u0430\u0441\u0435", "ada  lovelace", "o\u2019brien", "ada\U0001f40e"])
+async def test_name_from_before_a_rule_still_opens_its_account(stage: Stage, name: str):
+    """An account whose name may not be given any more logs in with it, and can be changed by it."""
+    await stage.add("Old")
+    key = parse_name(name).key
+    await stage.execute("UPDATE accounts SET name = $1, name_key = $2 WHERE name = 'Old'", name, key)
+    assert stage.read(await stage.login(name)).name == name
+    assert (await stage.server.accounts.set_role(name, "editor", actor="operator")).role == "editor"
+    assert [account.name for account in await stage.server.accounts.page("", limit=5)] == [name]
+    with pytest.raises(InvalidField):
+        await stage.add(name)
 
 
 async def test_parallel_creations_make_one_account(stage: Stage):
@@ -260,6 +289,7 @@ async def test_actor_is_remembered(stage: Stage, ada: Account):
 async def test_change_and_its_consequences_are_one(stage: Stage, ada: Account):
     """If the revocation cannot be stored, the account is not changed either."""
     pair = await stage.login()
+    session = RefreshToken.parse(pair.refresh_token).session_id
     before = await stage.contents()
 
     async def refuse_revocations(tx: SqlTransaction) -> None:
@@ -270,6 +300,13 @@ async def test_change_and_its_consequences_are_one(stage: Stage, ada: Account):
         stage.server.accounts.disable("Ada", actor="operator"),
         stage.server.accounts.set_role("Ada", "admin", actor="operator"),
         stage.server.accounts.set_password("Ada", NEW_PASSWORD, actor="operator"),
+        stage.server.accounts.delete("Ada", actor="operator"),
+        stage.parts.services.administer.delete(ada.id, by=Authority("operator")),
+        stage.parts.services.expel.from_account(by_name("Ada"), by=Authority("operator")),
+        stage.parts.services.expel.from_session(session, by=Authority("operator")),
+        stage.parts.services.expel.everyone(by=Authority("operator")),
+        stage.parts.services.end_sessions.end_all(ada.id, FIREFOX, actor=ada.id),
+        stage.parts.revoke_token.revoke(pair.access_token, by=Authority("operator")),
         stage.logout(pair.refresh_token),
         stage.login(replaces=pair.refresh_token),
     ):

@@ -190,11 +190,10 @@ def _check_port(settings: Settings) -> None:
 
 
 def _next_steps(settings: Settings) -> str:
-    data = "" if settings.database_url else f"Data directory: {settings.data_dir.absolute()}\n"
     where = "" if settings.data_dir == Settings().data_dir else f" --data-dir {settings.data_dir}"
     return (
         f"Tokenkeep serves {settings.issuer} (listening on {settings.host}:{settings.port})\n"
-        f"{data}"
+        f"Data directory: {settings.data_dir.absolute()}\n"
         "\n"
         "Add someone:\n"
         f"  {Path(sys.argv[0])} users add Ada --role admin{where}\n"
