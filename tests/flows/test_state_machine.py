@@ -206,6 +206,16 @@ class World:
         counted = self.run(self.stage.parts.storage.read(lambda tx: tx.sessions.count_live(now=tx.now)))
         assert counted == len(self.living())
 
+    def check_the_end(self) -> None:
+        """Hold every token that was ever handed out against the model, where it changes nothing."""
+        self.check_access(self.pairs)
+        living = self.living()
+        for handed in self.pairs:
+            line = handed.line
+            if line not in living:
+                assert verdict_on(handed, program=line.program, way=line.way, now=self.now) in {"ended", "invalid"}
+                self.refresh(handed, program=line.program, way=line.way)
+
 
 def go_on(world: World, draw: Draw) -> None:
     """A program refreshes some times with pauses; then comes a slow tab of it, with a token from before."""
@@ -389,14 +399,10 @@ class SessionMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Show at the end that no token of anything that is over does anything."""
-        world = self.world
-        world.check_access(world.pairs)
-        for handed in world.pairs:
-            line = handed.line
-            if line not in world.living():
-                assert verdict_on(handed, program=line.program, way=line.way, now=world.now) in {"ended", "invalid"}
-                world.refresh(handed, program=line.program, way=line.way)
-        world.close()
+        try:
+            self.world.check_the_end()
+        finally:
+            self.world.close()
 
 
 def one_of(things: list[T], draw: Draw) -> T | None:
