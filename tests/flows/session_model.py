@@ -14,8 +14,8 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 WINDOW: Final = 10 * SECOND
-IDLE: Final = 2 * HOUR
-WHOLE: Final = 5 * HOUR
+IDLE: Final = 40 * MINUTE
+WHOLE: Final = HOUR
 ACCESS: Final = 15 * MINUTE
 LEEWAY: Final = 5 * SECOND
 FAMILIAR: Final = 30 * DAY
@@ -84,6 +84,12 @@ def verdict_on(handed: Handed, *, program: str, way: str, now: int) -> str:
     if lately and newer == 2:
         return "overtaken"
     return "reused"
+
+
+def lives_left(line: Line, now: int) -> tuple[int, int]:
+    """Return for how many seconds the access and the refresh token handed out now are said to be good."""
+    access = min(ACCESS // SECOND, line.end // SECOND - now // SECOND)
+    return access, (min(line.made[-1] + IDLE, line.end) - now) // SECOND
 
 
 def let_in(handed: Handed, now: int) -> bool:
