@@ -49,7 +49,6 @@ async def people(stage: Stage) -> None:
     for name in ("Ada", "Disabled", "Passwordless", "Unreadable", "Beyond"):
         await stage.add(name)
     await stage.server.accounts.disable("Disabled", actor="operator")
-    change = "UPDATE accounts SET password_hash = $1, password_kind = NULL WHERE name = $2"
     for name, stored in (("Passwordless", None), ("Unreadable", "unreadable"), ("Beyond", BEYOND)):
         await stage.execute(
             "UPDATE accounts SET password_hash = $1, password_kind = NULL WHERE name = $2", stored, name
