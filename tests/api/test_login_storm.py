@@ -81,7 +81,7 @@ async def test_token_checks_go_on_during_a_storm(call: Caller, held: Held):
         asyncio.create_task(call("POST", "/login", json={"name": f"nobody-{number}", "password": PASSWORD}))
         for number in range(STORM)
     ]
-    await until(lambda: pool._pending == STORM)
+    await until(lambda: pool._pending == STORM and held.under_way == 2)
     for _ in range(20):
         assert (await call("GET", "/me", bearer=bearer)).status_code == 200
     refreshed = await call("GET", "/.well-known/jwks.json")
