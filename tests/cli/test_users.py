@@ -79,6 +79,8 @@ def test_exactly_one_line_break_is_removed(run: Run, data: Path, stdin: str, pas
         (["Ada", "--password-stdin"], "too-short-one!\n", "at least 15 characters"),
         (["Ada", "--password-stdin"], "x" * 1025, "at most 1024 characters"),
         (["Ada", "--password-stdin"], "AdaAdaAdaAdaAda", "must not be made of the name"),
+        (["Ada", "--password-stdin"], "ada-tokenkeep-2026", "must not be made of the name"),
+        (["Ada", "--password-stdin"], "qwertyuiopasdfgh", "similar to a commonly used password"),
         (["Ada\x1b[31m", "--password-stdin"], PASSWORD, "control or invisible"),
         (["", "--password-stdin"], PASSWORD, "must not be empty"),
         (["Ada", "--role", "Admin", "--password-stdin"], PASSWORD, "lower-case"),
@@ -244,8 +246,10 @@ def test_password_is_set(run: Run, ada: Path):
     assert (outcome.code, outcome.out) == (0, "Ada has a new password\n")
     assert opens(ada, "another-good-password")
     assert not opens(ada, PASSWORD)
-    refused = run("users", "set-password", "Ada", "--password-stdin", stdin="short")
-    assert refused.code == 1
+    for weak in ("short", "password1234567"):
+        refused = run("users", "set-password", "Ada", "--password-stdin", stdin=weak)
+        assert refused.code == 1
+        assert weak not in refused.complaint
     assert opens(ada, "another-good-password")
 
 

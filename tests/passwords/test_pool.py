@@ -407,6 +407,20 @@ async def test_time_counts_from_the_beginning_of_the_work(recorder: Recorder, mo
     assert record.instants[1] >= queued_until + 2.0
 
 
+async def test_time_of_the_work_is_part_of_it(recorder: Recorder, monkeypatch: pytest.MonkeyPatch):
+    """What has passed while the password was checked is not waited for again."""
+    monkeypatch.setattr(pool_module, "_wait_until", record := Waits())
+    recorder.go_on.clear()
+    async with opened_beside(BcryptCost(13), 2.0) as pool:
+        check = asyncio.create_task(pool.verify(None, PASSWORD))
+        await until(lambda: bool(recorder.checked))
+        begun_by = time.monotonic()
+        await asyncio.sleep(0.01)
+        recorder.go_on.set()
+        await check
+        assert record.instants[0] <= begun_by + pool._least_time()
+
+
 COSTS = (BcryptCost(4), Argon2Cost(8, 1, 1), Argon2Cost(16, 1, 1), Argon2Cost(64, 1, 2))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.storage.contracts import Engine, Processes
+from tests.storage.contracts import Engine, Processes, execute
 from tests.storage.examples import (
     NOW,
     a_session,
@@ -22,6 +22,8 @@ from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.sessions import EndReason
 from tokenkeep.flows.ports import Transaction
+from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.migrate import known_migrations
 from tokenkeep.storage.sql.stores import SqlStorage
 
 
@@ -263,3 +265,65 @@ async def test_a_deleted_account_takes_its_sessions_with_it(storage: SqlStorage)
     assert await storage.read(lambda tx: tx.sessions.find_with_account(session.id)) is None
     assert await load_session(storage, bobs) == bobs
     assert (await store_account(storage, an_account("ada"))).id != ada.id
+
+
+ARGON2 = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$cqEcKKNc1Z4nkKzqjTtfw6V8xNXvSGUQ9Ggw7Wb0I0k"
+COSTLIER = ARGON2.replace("t=2", "t=3")
+BCRYPT = "$2b$12$XsdlX6i3vkUEBtHcTvHk7eBHSFGqQ3v/FEBk6Srr.eKZ3hGmbdtd6"
+
+
+async def kinds(storage: SqlStorage) -> list[str]:
+    """Return the kinds of hashes that are stored, as texts in order."""
+    return sorted(str(kind) for kind in await storage.read(lambda tx: tx.accounts.password_kinds()))
+
+
+async def test_kinds_of_hashes_follow_every_change(storage: SqlStorage):
+    """Each kind is told once, from the account that brings it to the last one that is changed, upgraded or deleted."""
+    assert await kinds(storage) == []
+    ada = await store_account(storage, an_account("Ada", password_hash=BCRYPT))
+    for number in range(5):
+        await store_account(storage, an_account(f"Bob {number}", password_hash=ARGON2))
+    await store_account(storage, an_account("Eve", password_hash=None))
+    old, new = "argon2id m=19456,t=2,p=1", "argon2id m=19456,t=3,p=1"
+    assert await kinds(storage) == [old, "bcrypt 12"]
+    assert await storage.transact(lambda tx: tx.accounts.claim_for_login(ada, password_hash=COSTLIER, now=NOW))
+    assert await kinds(storage) == [old, new]
+    await storage.transact(lambda tx: tx.accounts.set_password(ada.id, password_hash=BCRYPT))
+    assert await kinds(storage) == [old, "bcrypt 12"]
+    changed = await load_account(storage, ada)
+    assert changed is not None
+    assert await storage.transact(lambda tx: tx.accounts.change_password(changed, password_hash=ARGON2))
+    assert await kinds(storage) == [old]
+    await storage.transact(lambda tx: tx.accounts.set_password(ada.id, password_hash=COSTLIER))
+    await storage.transact(lambda tx: tx.accounts.delete(ada.id))
+    assert await kinds(storage) == [old]
+
+
+@pytest.mark.parametrize(
+    "unusable", ["", "plain text", BCRYPT.replace("$12$", "$15$"), ARGON2.replace("m=19456", "m=1048576")]
+)
+async def test_a_hash_that_is_never_checked_is_of_no_kind(storage: SqlStorage, unusable: str):
+    """What cannot be read, or costs too much to be checked, makes nobody wait."""
+    ada = await store_account(storage, an_account("Ada", password_hash=unusable))
+    assert await kinds(storage) == []
+    await storage.transact(lambda tx: tx.accounts.set_password(ada.id, password_hash=BCRYPT))
+    await storage.transact(lambda tx: tx.accounts.set_password(ada.id, password_hash=unusable))
+    assert await kinds(storage) == []
+
+
+async def test_the_hash_of_an_older_database_has_a_kind(database: Database, storage: SqlStorage):
+    """Accounts from before kinds were kept have the only kind that there was, without a password none."""
+    await store_account(storage, an_account("Ada", password_hash=ARGON2))
+    await store_account(storage, an_account("Eve", password_hash=None))
+    [migration] = [each for each in known_migrations() if each.number == 3]
+    [update] = [each for each in migration.statements() if each.strip().startswith("UPDATE")]
+    await execute(database, "UPDATE accounts SET password_kind = 'other'")
+    await execute(database, "UPDATE accounts SET password_kind = NULL WHERE password_hash IS NULL")
+    await execute(database, update)
+    assert await kinds(storage) == ["argon2id m=19456,t=2,p=1"]
+
+
+async def test_an_account_may_be_added_disabled(storage: SqlStorage):
+    """An imported account keeps the state it comes with."""
+    ada = await store_account(storage, an_account("Ada", disabled_at=NOW))
+    assert await load_account(storage, ada) == ada

@@ -137,4 +137,4 @@ def _told(survey: Survey) -> str:
         told.append(f"{survey.disabled} disabled")
     if survey.existing:
         told.append(f"{survey.existing} others existed already")
-    return ", ".join([f"{survey.accounts} accounts", *told])
+    return f"{survey.accounts} accounts" + (f": {'; '.join(told)}" if told else "")
