@@ -82,6 +82,7 @@ async def test_survey_counts_and_writes_nothing(stage: Stage):
     [
         (ImportRow(7, ""), "name: The name must not be empty"),
         (ImportRow(7, "A\0da"), "name: The name must not contain control"),
+        (ImportRow(7, "\u0430dmin"), "name: "),  # a Cyrillic letter among Latin ones
         (ImportRow(7, "x" * 129), "name: The name must have at most 128"),
         (ImportRow(7, "Ada", "Admin"), "role: The role must be 1 to 32 lower-case"),
         (ImportRow(7, "Ada", password_hash=""), "password_hash: The hash must be Argon2id in PHC form, or bcrypt"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeAlias
 
-from tokenkeep.domain.accounts import DEFAULT_ROLE, Account, parse_name, parse_role
+from tokenkeep.domain.accounts import DEFAULT_ROLE, Account, check_new_name, parse_role
 from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidField, NameTaken
 from tokenkeep.domain.identifiers import ID_SIZE, account_id
@@ -153,7 +153,7 @@ def _checked(batch: Iterable[ImportRow | Complaint], survey: Survey) -> Iterator
             survey.complain(row.line, row.sentence)
             continue
         try:
-            name = parse_name(row.name)
+            name = check_new_name(row.name)
             role = parse_role(row.role)
             if row.password_hash is not None:
                 read_hash(row.password_hash)
