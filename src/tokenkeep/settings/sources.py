@@ -96,7 +96,8 @@ def _secret_file(variable: str, path: Path) -> str:
     try:
         return path.read_text("utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{variable}: {path} cannot be read: {type(error).__name__}") from None
+        # Its name is not repeated: people give the secret itself where its file is wanted.
+        raise SettingsError(f"{variable}: the file that it names cannot be read: {type(error).__name__}") from None
 
 
 def _known(name: str, origin: str) -> Option:
