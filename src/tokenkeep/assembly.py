@@ -18,7 +18,7 @@ from tokenkeep.api.addresses import Proxies, hosts_served
 from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Endpoint, Services
 from tokenkeep.api.frame import FramePolicy
-from tokenkeep.api.openapi import describe, description_endpoint
+from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import ROUTES
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
@@ -257,13 +257,21 @@ def endpoints_of(settings: Settings) -> list[Endpoint]:
     """Return the rows of the route table to serve, with their description where it may be seen."""
     if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
         return list(ROUTES)
-    return [*ROUTES, description_endpoint(describe_api(settings))]
+    return described(ROUTES, _about(settings))
 
 
 def describe_api(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of a server with these settings."""
-    cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
-    return describe(ROUTES, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
+    return describe(endpoints_of(settings), _about(settings))
+
+
+def _about(settings: Settings) -> About:
+    return About(
+        issuer=settings.issuer,
+        audiences=_token_policy(settings).audiences,
+        cookie=CookiePolicy.of(settings.issuer, settings.allowed_origins).name,
+        version=metadata.version("tokenkeep"),
+    )
 
 
 def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:

@@ -17,7 +17,7 @@ from tests.api.test_operations import database_of
 from tests.settable_clock import SettableClock
 from tokenkeep.api import requests
 from tokenkeep.api.endpoint import Endpoint, Guard
-from tokenkeep.api.openapi import describe
+from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import ROUTES
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.sessions import Client
@@ -27,10 +27,12 @@ from tokenkeep.settings import Settings
 from tokenkeep.storage.memory import MemoryLimiter
 
 JSON = {"Content-Type": "application/json"}
-SECURITY = {"refreshCookie": "apiKey", "accessToken": "http"}
+SECURITY = {"refreshCookie": "apiKey", "accessToken": "http", "operationsToken": "http"}
 
 
-DOCUMENT = describe(ROUTES, issuer="http://127.0.0.1:8000", cookie="refreshToken", version="0.0.0")
+ABOUT = About("http://127.0.0.1:8000", ("http://127.0.0.1:8000",), "refreshToken", "0.0.0")
+ROWS = described(ROUTES, ABOUT)
+DOCUMENT = describe(ROWS, ABOUT)
 
 
 @pytest.fixture
@@ -56,12 +58,13 @@ def references(node: Any) -> list[str]:
 
 
 async def test_document_is_served(call: Caller):
-    """What is served is what the route table derives, but for the version."""
+    """What is served is what the route table derives, but for the version; the route that serves it is in it."""
     answer = await call("GET", "/openapi.json")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     served = answer.json()
     assert {**served, "info": None} == {**DOCUMENT, "info": None}
+    assert "/openapi.json" in served["paths"]
 
 
 def test_document_is_whole(document: dict[str, Any]):
@@ -98,6 +101,17 @@ def test_guards_are_declared(document: dict[str, Any]):
         security = document["paths"][route.path][route.method.lower()].get("security", [])
         bearer = route.guard in {Guard.BEARER, Guard.ADMIN}
         assert ({"accessToken": []} in security) is bearer, route.path
+        assert ({"operationsToken": []} in security) is (route.guard is Guard.OPERATIONS), route.path
+
+
+def test_metrics_are_declared_open_to_this_machine_only():
+    """Of a local server `/metrics` may be asked for without a token; of a public one it may not."""
+    for issuer, choices in (
+        ("http://127.0.0.1:8000", [{"operationsToken": []}, {}]),
+        ("https://a.example.com", [{"operationsToken": []}]),
+    ):
+        document = describe(ROUTES, replace(ABOUT, issuer=issuer))
+        assert document["paths"]["/metrics"]["get"]["security"] == choices
 
 
 def test_document_says_nothing_secret(document: dict[str, Any]):
@@ -165,7 +179,7 @@ class Provoker:
             return await self.send(json=None, content=b"[", headers=JSON)
         if self.endpoint.cookie:
             return await self.send(cookie="x; refreshToken=y")
-        return await self.send(headers=[("Authorization", "Bearer x")])
+        return await self.send(headers=[("Host", "127.0.0.1:8000"), ("Host", "127.0.0.1:8000")])
 
     async def invalid_credentials(self) -> httpx2.Response:
         wrong = {name: "wrong-horse-battery" if "assword" in name else value for name, value in self._body().items()}
@@ -279,16 +293,21 @@ def _broken(*_: Any, **__: Any) -> None:
 
 
 # What the description names but no request can bring about: liveness and the key set touch nothing that could fail so.
-UNPROVOKABLE = {("/livez", "internal_error"), ("/metrics", "internal_error"), ("/me", "storage_unavailable")}
+UNPROVOKABLE = {
+    ("/livez", "internal_error"),
+    ("/metrics", "internal_error"),
+    ("/openapi.json", "internal_error"),
+    ("/me", "storage_unavailable"),
+}
 
 
 def refusals() -> list[Any]:
     """Return each route with each status and code that its description names."""
     named = []
-    for endpoint in ROUTES:
+    for endpoint in ROWS:
         for status, response in DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]["responses"].items():
             codes = re.findall(r"[a-z_]+", response["description"].removeprefix("`code` is ").replace(" or ", " "))
-            for code in codes if status != "200" else ():
+            for code in codes if int(status) >= 400 else ():
                 if (endpoint.path, code) in UNPROVOKABLE:
                     continue
                 named.append(pytest.param(endpoint, status, code, id=f"{endpoint.method} {endpoint.path} {code}"))
@@ -306,7 +325,10 @@ async def test_every_status_is_true(
     answer = await Provoker(call, endpoint, monkeypatch).provoke(code)
     assert (answer.status_code, answer.json()["code"]) == (int(status), code)
     assert answer.headers["content-type"] == media_type == "application/problem+json"
-    jsonschema_rs.validate(inlined(DOCUMENT, content["schema"]), answer.json())
+    schema = inlined(DOCUMENT, content["schema"])
+    jsonschema_rs.validate(schema, answer.json())
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(schema, {**answer.json(), "code": "another_code"})
 
 
 def inlined(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -323,6 +345,12 @@ def inlined(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def end_own_session(call: Caller, session: Login) -> httpx2.Response:
+    """End the session that asks."""
+    [own] = (await call("GET", "/sessions", bearer=session.access)).json()["sessions"]
+    return await call("DELETE", f"/sessions/{own['id']}", bearer=session.access)
+
+
 SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "post /login": lambda call, _: call("POST", "/login", json=BODIES["/login"]),
     "post /refresh": lambda call, session: call("POST", "/refresh", cookie=session.refresh),
@@ -334,7 +362,18 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "get /livez": lambda call, _: call("GET", "/livez"),
     "get /readyz": lambda call, _: call("GET", "/readyz"),
     "get /metrics": lambda call, _: Caller(call.server, "127.0.0.1")("GET", "/metrics"),
+    "get /openapi.json": lambda call, _: call("GET", "/openapi.json"),
+    "post /password": lambda call, session: call(
+        "POST", "/password", json=BODIES["/password"], bearer=session.access, cookie=session.refresh
+    ),
+    "delete /sessions": lambda call, session: call("DELETE", "/sessions", bearer=session.access),
+    "delete /sessions/{session}": end_own_session,
 }
+
+
+def test_every_success_is_compared():
+    """No route is left out of the table above."""
+    assert {f"{endpoint.method.lower()} {endpoint.path}" for endpoint in ROWS} == set(SUCCESSES)
 
 
 @pytest.mark.parametrize("operation", SUCCESSES)

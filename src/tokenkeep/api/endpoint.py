@@ -63,11 +63,11 @@ class Guard(Enum):
 class Call(Generic[B]):
     """A request that has passed its guard."""
 
-    services: Services
+    services: Services = field(repr=False)
     client: Client
     body: B | None = None
     token: AccessToken | None = None
-    cookie: str | None = None
+    cookie: str | None = field(default=None, repr=False)
     from_browser: bool = False
     if_none_match: str | None = None
     path: Mapping[str, str] = field(default_factory=dict)
@@ -79,10 +79,10 @@ class Call(Generic[B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success: a body, or text already encoded, with its headers."""
+    """A success: a body, or text already encoded, with its headers. Its repr shows neither: both may hold tokens."""
 
-    body: ResponseBody | bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    body: ResponseBody | bytes = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     media_type: str = "application/json"
     not_modified: bool = False
 
@@ -101,6 +101,7 @@ class Endpoint:
     Attributes:
         answer: the schema of a success; None for plain text.
         cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
+        revalidated: whether a client that names what it has may be told that it has it already.
         refusals: the codes that this route answers besides those that any route may.
     """
 
@@ -113,4 +114,5 @@ class Endpoint:
     body: type[RequestBody] | None = None
     body_required: bool = False
     cookie: bool = False
+    revalidated: bool = False
     refusals: tuple[str, ...] = ()

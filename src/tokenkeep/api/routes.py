@@ -107,7 +107,13 @@ ROUTES: Final = (
         refusals=(*_TOKEN_REFUSALS, "forbidden"),
     ),
     Endpoint(
-        "GET", "/.well-known/jwks.json", Guard.PUBLIC, keys.jwks, JwkSet, "Publish the keys that verify access tokens."
+        "GET",
+        "/.well-known/jwks.json",
+        Guard.PUBLIC,
+        keys.jwks,
+        JwkSet,
+        "Publish the keys that verify access tokens.",
+        revalidated=True,
     ),
     Endpoint("GET", "/livez", Guard.PUBLIC, operations.livez, Health, "Tell that the process runs."),
     Endpoint(
@@ -117,7 +123,7 @@ ROUTES: Final = (
         operations.readyz,
         Health,
         "Tell whether requests can be served.",
-        refusals=("unavailable",),
+        refusals=("storage_unavailable", "unavailable"),
     ),
     Endpoint(
         "GET",

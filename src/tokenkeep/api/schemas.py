@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from tokenkeep.domain.accounts import LONGEST_NAME, LONGEST_PASSWORD
+
+# Said in the description only; `domain.accounts` holds to them, with a sentence of its own for each.
+Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_NAME})]
+Password = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": LONGEST_PASSWORD})]
 
 
 class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -17,8 +23,8 @@ class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class LoginRequest(RequestBody):
     """Body of `POST /login`."""
 
-    name: str
-    password: str
+    name: Name
+    password: Password
     audience: str | None = None
     delivery: Literal["cookie", "body"] = "cookie"
 
@@ -39,8 +45,8 @@ class LogoutRequest(RequestBody):
 class PasswordRequest(RequestBody):
     """Body of `POST /password`."""
 
-    current_password: str
-    new_password: str
+    current_password: Password
+    new_password: Password
 
 
 class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):
