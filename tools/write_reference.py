@@ -44,7 +44,8 @@ class Entry:
 PROBLEMS = {
     "malformed_request": Entry(
         "The body is not one well-formed JSON object, a member appears twice in it, the request ended early, or the "
-        "request carries two `Authorization` or `Origin` headers or two refresh cookies.",
+        "request carries twice what it may carry once (`Host`, `Content-Type`, `Authorization`, `Origin`, …, the "
+        "refresh cookie), or a transfer coding other than chunked.",
         "Send one JSON object in UTF-8 and each header once. For two cookies: delete the cookies of this site in the "
         "browser; another application on the same host may have set the second one.",
     ),
@@ -321,7 +322,12 @@ _ERRORS_HEAD = f"""\
 
 Every refusal is an `application/problem+json` document: `type`, `title`, `status`, `code` (stable, for programs),
 `error` (a sentence for people; sometimes more exact than below), and where it helps `field` or `reason`.
-The answer's `X-Request-Id` is the `request_id` of its log lines, which say more than the client is told.
+The answer's `X-Request-Id` is the `request_id` of its log line, which says more than the client is told.
+
+Two sorts of requests get no document, since they end before they are requests: what is not well-formed HTTP/1.1 (400,
+or the end of the connection), and what has a path over 64 KiB (414), more than 100 headers or a header section over
+80 KiB (431). Their answers are empty, and they are not logged.
+
 What `tokenkeep serve` says when it does not start is in [deployment](deployment.md#when-it-does-not-start).
 """
 
