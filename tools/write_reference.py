@@ -123,7 +123,8 @@ PROBLEMS = {
         "Correct that member.",
     ),
     "too_many_requests": Entry(
-        "One address has tried too often (`login_limit_address`, `refresh_limit_address`), all together have "
+        "One address has tried too often (`login_limit_address`, `refresh_limit_address`; `logout_limit_address` for "
+        "logouts that ended no session), all together have "
         "(`login_limit_everyone`), or the last failed attempts on this name are too recent: after five in a row it "
         "must rest for 1, 2, 4 … seconds, at most five minutes. Behind a proxy that `trusted_proxies` does not name, "
         "all clients are one address. The answer carries `Retry-After`.",

@@ -155,7 +155,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
                 refusals=refusals,
                 limits=limits,
             ),
-            logout=Logout(storage, revoker, outside.secret_ring),
+            logout=Logout(storage, revoker, secret_ring=outside.secret_ring, limits=limits),
             change_password=ChangePassword(
                 storage, hasher, tokens, revoker, opener, policy=passwords, limits=limits, refusals=refusals
             ),
@@ -237,6 +237,7 @@ def _limit_policy(settings: Settings) -> LimitPolicy:
         login_address=_quota("login-address", settings.login_limit_address),
         login_everyone=_quota("login-everyone", settings.login_limit_everyone),
         refresh_address=_quota("refresh-address", settings.refresh_limit_address),
+        logout_address=_quota("logout-address", settings.logout_limit_address),
         enabled=settings.rate_limits,
     )
 

@@ -255,12 +255,13 @@ class Provoker:
 
     async def too_many_requests(self) -> httpx2.Response:
         services = self.call.server.graph.services
-        limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abc")))
-        for flow in (services.login, services.refresh, services.change_password):
+        limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abcd")))
+        for flow in (services.login, services.refresh, services.logout, services.change_password):
             self.monkeypatch.setattr(flow, "_limits", limits)
         here = Client(address=self.call.address)
         await limits.admit_login(here)
         await limits.admit_refresh(here)
+        await limits.admit_logout(here)
         return await self.send()
 
     def _body(self) -> dict[str, Any]:

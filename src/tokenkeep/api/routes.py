@@ -55,6 +55,7 @@ ROUTES: Final = (
         "End the session of the refresh token, and its access tokens.",
         body=LogoutRequest,
         cookie=True,
+        refusals=("too_many_requests",),
     ),
     Endpoint("GET", "/me", Guard.BEARER, sessions.me, Me, "Tell who the bearer is.", refusals=_TOKEN_REFUSALS),
     Endpoint(

@@ -80,9 +80,10 @@ class ChangePassword:
         chosen = delivery or before
         # The bearer is known here, so that guesses count against the account and not against its name.
         bucket = await self._limits.admit_name(f"\0bearer {token.subject}", client, ())
-        await self._limits.admit_hashing()
         stored = account.password_hash if account is not None and not account.disabled else None
-        if not await self._hasher.verify(stored, current) or account is None or stored is None:
+        async with self._limits.checking(bucket):
+            right = await self._hasher.verify(stored, current)
+        if not right or account is None or stored is None:
             self._refusals.note(
                 EventKind.LOGIN_REFUSED, client, account_id=AccountId(token.subject), detail="wrong current password"
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tokenkeep.domain.errors import Throttled
+from tokenkeep.domain.errors import HashingBusy, Throttled
 from tokenkeep.domain.limits import Quota, address_block
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.ports import RateLimiter
@@ -18,6 +19,7 @@ class LimitPolicy:
     login_address: Quota
     login_everyone: Quota
     refresh_address: Quota
+    logout_address: Quota
     enabled: bool = True
 
 
@@ -36,15 +38,25 @@ class LimitAttempts:
         """
         await self._spend(self._policy.login_address, address_block(client.address))
 
-    async def admit_hashing(self) -> None:
-        """Count a password that is about to be checked against everyone's quota.
+    @asynccontextmanager
+    async def checking(self, bucket: str) -> AsyncIterator[None]:
+        """Count a password that is checked inside against everyone's quota; one that is not checked is no attempt.
 
         Asked last, so that attempts that cost nothing take nobody's room.
 
+        Args:
+            bucket: what `admit_name` returned.
+
         Raises:
             Throttled: there is no room.
+            HashingBusy: what was raised inside; nobody's password was wrong.
         """
-        await self._spend(self._policy.login_everyone, "")
+        try:
+            await self._spend(self._policy.login_everyone, "")
+            yield
+        except (HashingBusy, Throttled):
+            await self._limiter.take_back(bucket)
+            raise
 
     async def admit_refresh(self, client: Client) -> None:
         """Count a refresh against its address.
@@ -53,6 +65,19 @@ class LimitAttempts:
             Throttled: there is no room.
         """
         await self._spend(self._policy.refresh_address, address_block(client.address))
+
+    async def admit_logout(self, client: Client) -> None:
+        """Count a logout against its address, until `forgive_logout` tells that a session ended.
+
+        Raises:
+            Throttled: there is no room.
+        """
+        await self._spend(self._policy.logout_address, address_block(client.address))
+
+    async def forgive_logout(self, client: Client) -> None:
+        """Uncount a logout that ended a session: a crowd behind one address that goes home takes nobody's room."""
+        if self._policy.enabled:
+            await self._limiter.refund(self._policy.logout_address, address_block(client.address))
 
     async def admit_name(self, name_key: str, client: Client, familiar: Sequence[str]) -> str:
         """Count an attempt on a name, and return what to `forgive` should it succeed.

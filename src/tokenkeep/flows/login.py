@@ -124,10 +124,11 @@ class Login:
     async def _try(self, attempt: _Attempt) -> _Opened | None:
         account, familiar = await self._storage.read(_find_by_name, attempt.name_key)
         bucket = await self._limits.admit_name(attempt.name_key, attempt.client, familiar)
-        await self._limits.admit_hashing()
         usable = account is not None and not account.disabled
         stored = account.password_hash if account is not None and usable else None
-        if not await self._hasher.verify(stored, attempt.password) or account is None or stored is None:
+        async with self._limits.checking(bucket):
+            right = await self._hasher.verify(stored, attempt.password)
+        if not right or account is None or stored is None:
             self._note(account, attempt.name_key, attempt.client)
             raise InvalidCredentials
         await self._limits.forgive(bucket)
