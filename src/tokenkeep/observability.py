@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import REFUSALS, Event, EventKind
 
 LONGEST_TEXT: Final = 512
 """Characters of the longest text in a line."""
@@ -99,7 +100,10 @@ class Metrics:
             "tokenkeep_revocations", "Revocations that can still matter.", registry=self._registry
         )
         self._dropped = Gauge(
-            "tokenkeep_audit_dropped", "Refusals counted and not written since the start.", registry=self._registry
+            "tokenkeep_audit_dropped",
+            "Refusals counted and not written since the start.",
+            ["event"],
+            registry=self._registry,
         )
         for kind in EventKind:
             self._events.labels(kind.value)
@@ -114,10 +118,11 @@ class Metrics:
         """Count an audit event that has been committed."""
         self._events.labels(event.kind.value).inc()
 
-    def exposition(self, *, revocations: int, dropped: int) -> bytes:
+    def exposition(self, *, revocations: int, dropped: Mapping[EventKind, int]) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         self._revocations.set(revocations)
-        self._dropped.set(dropped)
+        for kind in REFUSALS:
+            self._dropped.labels(kind.value).set(dropped.get(kind, 0))
         return generate_latest(self._registry)
 
 

@@ -52,7 +52,7 @@ class CookiePolicy:
             if name == self.name
         ]
         if len(found) > 1:
-            raise RequestRefused("malformed_request", f"More than one cookie named {self.name}")
+            raise RequestRefused("malformed_request", f"More than one cookie named {self.name}", noted="two_cookies")
         return found[0] if found and found[0] else None
 
     def check_origin(self, origins: Sequence[str], fetch_site: str | None) -> None:

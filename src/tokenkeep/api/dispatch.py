@@ -119,11 +119,11 @@ def _response(answer: Answer) -> Response:
 
 
 def _note(services: Services, request: Request, error: Exception) -> None:
-    """Have the audit log remember refusals of access tokens, and of requests from other sites."""
+    """Have the audit log remember refusals of access tokens, of other sites' requests, and of planted cookies."""
     if isinstance(error, InvalidToken | Forbidden):
         services.refusals.note(EventKind.TOKEN_REFUSED, sender(request), detail=str(error)[:100])
-    elif isinstance(error, RequestRefused) and error.code == "cross_site":
-        services.refusals.note(EventKind.REQUEST_REFUSED, sender(request), detail=error.code)
+    elif isinstance(error, RequestRefused) and error.noted is not None:
+        services.refusals.note(EventKind.REQUEST_REFUSED, sender(request), detail=error.noted)
 
 
 def _tell(endpoint: Endpoint, request: Request, error: Exception) -> None:

@@ -26,14 +26,18 @@ NOT_MODIFIED: Final = 304
 class RequestRefused(Exception):
     """A request was refused before any flow saw it.
 
-    `code` is one of this module's table; `sentence` replaces the usual one; `field` names what was wrong.
+    `code` is one of this module's table; `sentence` replaces the usual one; `field` names what was wrong; `noted` is
+    what the audit log remembers of it, if anything.
     """
 
-    def __init__(self, code: str, sentence: str | None = None, *, field: str | None = None) -> None:
+    def __init__(
+        self, code: str, sentence: str | None = None, *, field: str | None = None, noted: str | None = None
+    ) -> None:
         super().__init__(sentence or code)
         self.code = code
         self.sentence = sentence
         self.field = field
+        self.noted = code if code == "cross_site" else noted
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,15 @@ class EventKind(StrEnum):
     REQUEST_REFUSED = "request_refused"
 
 
+REFUSALS: Final = (
+    EventKind.LOGIN_REFUSED,
+    EventKind.REFRESH_REFUSED,
+    EventKind.TOKEN_REFUSED,
+    EventKind.REQUEST_REFUSED,
+)
+"""What changed nothing, so that strangers can bring about as much of it as they like."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened, to be stored with the change it tells of.
