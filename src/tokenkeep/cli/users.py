@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
+from tokenkeep.cli.terminal import json_text
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
 from tokenkeep.domain.audit import OPERATOR
 
@@ -50,7 +50,7 @@ def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
     accounts = run_beside_server(read_settings(config, flags).settings, lambda server: server.accounts.list())
     if as_json:
         for account in accounts:
-            click.echo(json.dumps(_members(account), ensure_ascii=False))
+            click.echo(json_text(_members(account)))
         return
     table = Table("name", "role", "state", "created", "last login", Column("id", no_wrap=True, min_width=22), box=None)
     for account in accounts:
