@@ -14,8 +14,8 @@ from starlette.types import ASGIApp
 from tokenkeep.api.cors import CrossOrigin
 from tokenkeep.api.dispatch import routes_of
 from tokenkeep.api.endpoint import Endpoint, Services
-from tokenkeep.api.frame import Frame, FramePolicy
-from tokenkeep.api.problems import problem_of
+from tokenkeep.api.frame import Frame, FramePolicy, note_refusal
+from tokenkeep.api.problems import code_of, problem_of
 from tokenkeep.observability import Metrics
 
 
@@ -47,5 +47,7 @@ def build(
     return app
 
 
-async def _respond_to_error(_request: Request, error: Exception) -> Response:
+async def _respond_to_error(request: Request, error: Exception) -> Response:
+    code = code_of(error)
+    note_refusal(request.scope, code, code)
     return problem_of(error)

@@ -110,6 +110,21 @@ def problem(
     )
 
 
+def code_of(error: Exception) -> str:
+    """Return the code of an error; `internal_error` is that of one that nobody expected."""
+    match error:
+        case Refused() | Refusal() | RequestRefused():
+            return error.code
+        case HTTPException(status_code=405):
+            return "method_not_allowed"
+        case HTTPException(status_code=404):
+            return "not_found"
+        case HTTPException():
+            return "malformed_request"
+        case _:
+            return "internal_error"
+
+
 def problem_of(error: Exception) -> Response:
     """Return the response of an error; one that nobody expected says nothing about itself."""
     match error:
@@ -125,14 +140,10 @@ def problem_of(error: Exception) -> Response:
             return problem(error.code, sentence=error.sentence)
         case RequestRefused():
             return problem(error.code, sentence=error.sentence, field=error.field)
-        case HTTPException(status_code=405):
-            return problem("method_not_allowed", headers=dict(error.headers or {}))
-        case HTTPException(status_code=404):
-            return problem("not_found")
         case HTTPException():
-            return problem("malformed_request")
+            return problem(code_of(error), headers=dict(error.headers or {}))
         case _:
-            return problem("internal_error")
+            return problem(code_of(error))
 
 
 def _limit_headers(error: Throttled) -> dict[str, str]:

@@ -7,9 +7,11 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.attacks.http.attacker import NAME, PASSWORD
+from tests.system import server_process
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -228,6 +231,27 @@ def test_a_renewed_certificate_is_served(tmp_path: Path) -> None:
             served.append(_ask(server))
         assert set(served) <= {old.serial, new.serial, None}
         assert served.count(None) <= 2
+
+
+@pytest.mark.slow
+def test_a_renewal_is_noticed_without_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are looked at again and again: a pair that fits replaces the old one, half a pair is said not to."""
+    command = tmp_path / "tokenkeep-that-looks-more-often"
+    command.write_text(
+        f"#!{sys.executable}\nfrom tokenkeep.cli import main, serve\nserve.RENEWAL_CHECK = 0.05\nmain()\n"
+    )
+    command.chmod(0o700)
+    monkeypatch.setattr(server_process, "COMMAND", command)
+    with TlsServer(tmp_path) as server:
+        server.start()
+        before = server.certificate.serial
+        renewed = Certificate(_made(tmp_path / "new"))
+        shutil.copy(renewed.cert, server.certificate.cert)
+        wait_until(lambda: "not reloaded" in server.log, "the half-done renewal is refused")
+        assert _ask(server) == before
+        shutil.copy(renewed.key, server.certificate.key)
+        wait_until(lambda: _ask(server) == renewed.serial, "the new certificate is served")
+        assert "Traceback" not in server.log
 
 
 def _ask(server: TlsServer) -> int | None:
