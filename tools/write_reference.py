@@ -185,7 +185,7 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "allowed-origins": ({"allowed_origins": ("*",)}, {"allowed_origins": ("http://app.example.com",)}),
     "trusted-proxies": ({"trusted_proxies": ("everyone",)}, {"trusted_proxies": ("0.0.0.0/0",)}),
     "rate-limits": ({"rate_limits": False, "issuer": "https://auth.example.com"},),
-    "ops-token": ({"ops_token": Secret("short")},),
+    "ops-token": ({"ops_token": Secret("short")}, {"ops_token": Secret("changeme" * 8)}),
 }
 """Settings that break each safety rule."""
 
