@@ -25,9 +25,9 @@ from tokenkeep.flows.revoke import Revoker
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A name and password as they were presented."""
+    """A name and password as they were presented; people type passwords in the place of names."""
 
-    name: str
+    name: str = field(repr=False)
     password: str = field(repr=False)
 
 
@@ -35,7 +35,7 @@ class Credentials:
 class _Attempt:
     """A login whose form is good, and that has not been judged yet."""
 
-    name_key: str
+    name_key: str = field(repr=False)
     password: str = field(repr=False)
     client: Client
     delivery: Delivery
