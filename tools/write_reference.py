@@ -44,8 +44,9 @@ class Entry:
 PROBLEMS = {
     "malformed_request": Entry(
         "The body is not one well-formed JSON object, a member appears twice in it, the request ended early, or the "
-        "request carries two `Authorization` or `Origin` headers or two refresh cookies. Or the query has a parameter "
-        "that the route does not know, or one twice.",
+        "request carries twice what it may carry once (`Host`, `Content-Type`, `Authorization`, `Origin`, …, the "
+        "refresh cookie), or a transfer coding other than chunked. Or the query has a parameter that the route does "
+        "not know, or one twice.",
         "Send one JSON object in UTF-8 and each header once. For two cookies: delete the cookies of this site in the "
         "browser; another application on the same host may have set the second one.",
     ),
@@ -131,7 +132,8 @@ PROBLEMS = {
         "Correct that member.",
     ),
     "too_many_requests": Entry(
-        "One address has tried too often (`login_limit_address`, `refresh_limit_address`), all together have "
+        "One address has tried too often (`login_limit_address`, `refresh_limit_address`; `logout_limit_address` for "
+        "logouts that ended no session), all together have "
         "(`login_limit_everyone`), or the last failed attempts on this name are too recent: after five in a row it "
         "must rest for 1, 2, 4 … seconds, at most five minutes. Behind a proxy that `trusted_proxies` does not name, "
         "all clients are one address. The answer carries `Retry-After`, and in `RateLimit` the name of the limit; see "
@@ -194,7 +196,7 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "trusted-proxies": ({"trusted_proxies": ("everyone",)}, {"trusted_proxies": ("0.0.0.0/0",)}),
     "rate-limits": ({"rate_limits": False, "issuer": "https://auth.example.com"},),
     "password-hashing": ({"argon2_memory": 8_192},),
-    "ops-token": ({"ops_token": Secret("short")},),
+    "ops-token": ({"ops_token": Secret("short")}, {"ops_token": Secret("changeme" * 8)}),
 }
 """Settings that break each safety rule."""
 
@@ -332,7 +334,12 @@ _ERRORS_HEAD = f"""\
 
 Every refusal is an `application/problem+json` document: `type`, `title`, `status`, `code` (stable, for programs),
 `error` (a sentence for people; sometimes more exact than below), and where it helps `field` or `reason`.
-The answer's `X-Request-Id` is the `request_id` of its log lines, which say more than the client is told.
+The answer's `X-Request-Id` is the `request_id` of its log line, which says more than the client is told.
+
+Two sorts of requests get no document, since they end before they are requests: what is not well-formed HTTP/1.1 (400,
+or the end of the connection), and what has a path over 64 KiB (414), more than 100 headers or a header section over
+80 KiB (431). Their answers are empty, and they are not logged.
+
 What `tokenkeep serve` says when it does not start is in [deployment](deployment.md#when-it-does-not-start).
 """
 

@@ -18,7 +18,7 @@ from tokenkeep.api.addresses import Proxies, hosts_served
 from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Endpoint, Services
 from tokenkeep.api.frame import FramePolicy
-from tokenkeep.api.openapi import describe, description_endpoint
+from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
@@ -171,7 +171,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         services=Services(
             login=Login(storage, check_password, opener),
             refresh=Refresh(storage, families, claims, tokens, revoker, admission=admission),
-            logout=Logout(storage, revoker, families),
+            logout=Logout(storage, revoker, families, admission.limits),
             change_password=ChangePassword(storage, check_password, new_passwords, opener, revoker),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
@@ -258,6 +258,7 @@ def _limit_policy(settings: Settings) -> LimitPolicy:
         login_address=_quota("login-address", settings.login_limit_address),
         login_everyone=_quota("login-everyone", settings.login_limit_everyone),
         refresh_address=_quota("refresh-address", settings.refresh_limit_address),
+        logout_address=_quota("logout-address", settings.logout_limit_address),
         enabled=settings.rate_limits,
     )
 
@@ -279,14 +280,21 @@ def endpoints_of(settings: Settings) -> list[Endpoint]:
     served = routes_served(registration=settings.registration)
     if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
         return served
-    return [*served, description_endpoint(describe_api(settings))]
+    return described(served, _about(settings))
 
 
 def describe_api(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of a server with these settings."""
-    cookie = CookiePolicy.of(settings.issuer, settings.allowed_origins).name
-    served = routes_served(registration=settings.registration)
-    return describe(served, issuer=settings.issuer, cookie=cookie, version=metadata.version("tokenkeep"))
+    return describe(endpoints_of(settings), _about(settings))
+
+
+def _about(settings: Settings) -> About:
+    return About(
+        issuer=settings.issuer,
+        audiences=_token_policy(settings).audiences,
+        cookie=CookiePolicy.of(settings.issuer, settings.allowed_origins).name,
+        version=metadata.version("tokenkeep"),
+    )
 
 
 def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 import structlog
@@ -17,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tokenkeep.domain.audit import REFRESH_VERDICTS, Event, EventKind, refresh_verdict
+from tokenkeep.domain.audit import REFRESH_VERDICTS, REFUSALS, Event, EventKind, refresh_verdict
 
 LONGEST_TEXT: Final = 512
 """Characters of the longest text in a line."""
@@ -37,7 +39,7 @@ def set_up_logging(*, level: str = "info", stream: TextIO | None = None) -> None
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(allow=("method", "path", "status", "ms", "address")),
+        structlog.stdlib.ExtraAdder(allow=("method", "path", "status", "ms", "address", "refused")),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_request_id,
         _escape,
@@ -54,6 +56,26 @@ def set_up_logging(*, level: str = "info", stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was answered.
+
+    Attributes:
+        path: the one that was asked for.
+        route: the one of the route table, or `other`.
+        seconds: from the headers to the end of the answer.
+        refused: why it was refused, for the log only: the code, and more than the client is told.
+    """
+
+    method: str
+    path: str
+    route: str
+    status: int
+    seconds: float
+    address: str
+    refused: str | None = None
 
 
 class Metrics:
@@ -81,17 +103,21 @@ class Metrics:
             "tokenkeep_revocations", "Revocations that can still matter.", registry=self._registry
         )
         self._dropped = Gauge(
-            "tokenkeep_audit_dropped", "Refusals counted and not written since the start.", registry=self._registry
+            "tokenkeep_audit_dropped",
+            "Refusals counted and not written since the start.",
+            ["event"],
+            registry=self._registry,
         )
         for kind in EventKind:
             self._events.labels(kind.value)
         for verdict in REFRESH_VERDICTS:
             self._refreshes.labels(verdict)
 
-    def count_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answered request; `route` is a path of the route table, or `other`."""
-        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+    def count_request(self, request: Answered) -> None:
+        """Count an answered request."""
+        method = request.method if request.method in _METHODS else "other"
+        self._requests.labels(method, request.route, str(request.status)).inc()
+        self._seconds.labels(request.route).observe(request.seconds)
 
     def count_event(self, event: Event) -> None:
         """Count an audit event that has been committed."""
@@ -100,24 +126,25 @@ class Metrics:
         if verdict is not None:
             self._refreshes.labels(verdict).inc()
 
-    def exposition(self, *, revocations: int, dropped: int) -> bytes:
+    def exposition(self, *, revocations: int, dropped: Mapping[EventKind, int]) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         self._revocations.set(revocations)
-        self._dropped.set(dropped)
+        for kind in REFUSALS:
+            self._dropped.labels(kind.value).set(dropped.get(kind, 0))
         return generate_latest(self._registry)
 
 
-def log_request(*, method: str, path: str, status: int, seconds: float, address: str) -> None:
-    """Write the line of one answered request."""
+def log_request(request: Answered) -> None:
+    """Write the one line of an answered request."""
     if _log.isEnabledFor(logging.INFO):
         told = {
-            "method": method,
-            "path": _TOKEN.sub(r"\1…", path),
-            "status": status,
-            "ms": round(seconds * 1000, 2),
-            "address": address,
+            "method": request.method,
+            "path": _TOKEN.sub(r"\1…", request.path),
+            "status": request.status,
+            "ms": round(request.seconds * 1000, 2),
+            "address": request.address,
         }
-        _log.info("request", extra=told)
+        _log.info("request", extra=told if request.refused is None else {**told, "refused": request.refused})
 
 
 def _add_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,8 @@ async def test_other_origins_read_nothing(listed: Caller, origin: str):
     for method, path, more in (("GET", "/me", {}), ("POST", "/refresh", {}), ("OPTIONS", "/login", PREFLIGHT)):
         answer = await listed(method, path, headers={"Origin": origin, **more})
         assert cors_headers(answer) == {}, path
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "origin" in answer.headers["vary"].lower()
 
 
 async def test_key_set_is_for_everyone_without_credentials(listed: Caller):
@@ -91,6 +93,30 @@ async def test_key_set_is_for_everyone_without_credentials(listed: Caller):
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
     for_app = await listed("GET", "/.well-known/jwks.json", headers={"Origin": APP})
     assert for_app.headers.get_list("access-control-allow-origin") == [APP]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"Access-Control-Request-Method": "PUT"},
+        {"Access-Control-Request-Method": "post"},
+        {**PREFLIGHT, "Access-Control-Request-Headers": "content-type, x-other"},
+    ],
+    ids=str,
+)
+async def test_listed_origin_may_not_ask_for_more(listed: Caller, asked: dict[str, str]):
+    """A preflight for a method or header that no route takes is refused with a document."""
+    answer = await listed("OPTIONS", "/login", headers={"Origin": APP, **asked})
+    assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+    assert "access-control-allow-methods" not in answer.headers
+
+
+async def test_two_origins_are_nobodys(listed: Caller):
+    """A request that names a listed origin and another one is let read nothing."""
+    for origins in ((APP, "https://evil.example"), ("https://evil.example", APP), (APP, APP)):
+        headers = [("Origin", origin) for origin in origins]
+        assert cors_headers(await listed("GET", "/me", headers=headers)) == {}
+        assert cors_headers(await listed("OPTIONS", "/login", headers=[*headers, *PREFLIGHT.items()])) == {}
 
 
 async def test_listed_origin_logs_in(listed: Caller):

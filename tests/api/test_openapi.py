@@ -17,7 +17,7 @@ from tests.api.test_operations import database_of
 from tests.settable_clock import SettableClock
 from tokenkeep.api import requests
 from tokenkeep.api.endpoint import Endpoint, Guard
-from tokenkeep.api.openapi import describe
+from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import routes_served
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.sessions import Client
@@ -27,11 +27,12 @@ from tokenkeep.settings import Settings
 from tokenkeep.storage.memory import MemoryLimiter
 
 JSON = {"Content-Type": "application/json"}
-SECURITY = {"refreshCookie": "apiKey", "accessToken": "http"}
+SECURITY = {"refreshCookie": "apiKey", "accessToken": "http", "operationsToken": "http"}
 
 
-SERVED = routes_served(registration=True)
-DOCUMENT = describe(SERVED, issuer="http://127.0.0.1:8000", cookie="refreshToken", version="0.0.0")
+ABOUT = About("http://127.0.0.1:8000", ("http://127.0.0.1:8000",), "refreshToken", "0.0.0")
+ROWS = described(routes_served(registration=True), ABOUT)
+DOCUMENT = describe(ROWS, ABOUT)
 
 
 @pytest.fixture
@@ -63,12 +64,13 @@ def references(node: Any) -> list[str]:
 
 
 async def test_document_is_served(call: Caller):
-    """What is served is what the route table derives, but for the version."""
+    """What is served is what the route table derives, but for the version; the route that serves it is in it."""
     answer = await call("GET", "/openapi.json")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     served = answer.json()
     assert {**served, "info": None} == {**DOCUMENT, "info": None}
+    assert "/openapi.json" in served["paths"]
 
 
 def test_document_is_whole(document: dict[str, Any]):
@@ -106,10 +108,21 @@ def test_guards_are_declared(document: dict[str, Any]):
     schemes = document["components"]["securitySchemes"]
     assert {name: scheme["type"] for name, scheme in schemes.items()} == SECURITY
     assert schemes["refreshCookie"]["name"] == "refreshToken"
-    for route in SERVED:
+    for route in ROWS:
         security = document["paths"][route.path][route.method.lower()].get("security", [])
         bearer = route.guard in {Guard.BEARER, Guard.ADMIN}
         assert ({"accessToken": []} in security) is bearer, route.path
+        assert ({"operationsToken": []} in security) is (route.guard is Guard.OPERATIONS), route.path
+
+
+def test_metrics_are_declared_open_to_this_machine_only():
+    """Of a local server `/metrics` may be asked for without a token; of a public one it may not."""
+    for issuer, choices in (
+        ("http://127.0.0.1:8000", [{"operationsToken": []}, {}]),
+        ("https://a.example.com", [{"operationsToken": []}]),
+    ):
+        document = describe(ROWS, replace(ABOUT, issuer=issuer))
+        assert document["paths"]["/metrics"]["get"]["security"] == choices
 
 
 def test_document_says_nothing_secret(document: dict[str, Any]):
@@ -202,7 +215,7 @@ class Provoker:
             return await self.send(json=None, content=b"[", headers=JSON)
         if self.endpoint.cookie:
             return await self.send(cookie="x; refreshToken=y")
-        return await self.send(headers=[("Authorization", "Bearer x")])
+        return await self.send(headers=[("Host", "127.0.0.1:8000"), ("Host", "127.0.0.1:8000")])
 
     async def invalid_credentials(self) -> httpx2.Response:
         wrong = {name: "wrong-horse-battery" if "assword" in name else value for name, value in self._body().items()}
@@ -287,7 +300,7 @@ class Provoker:
 
     async def too_many_requests(self) -> httpx2.Response:
         services = self.call.server.graph.services
-        limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abc")))
+        limits = LimitAttempts(MemoryLimiter(SettableClock()), LimitPolicy(*(Quota(name, 1, 60) for name in "abcd")))
         for holder in (
             services.login._passwords,
             services.change_password._passwords,
@@ -295,9 +308,11 @@ class Provoker:
             services.register,
         ):
             self.monkeypatch.setattr(holder, "_admission", replace(holder._admission, limits=limits))
+        self.monkeypatch.setattr(services.logout, "_limits", limits)
         here = Client(address=self.call.address)
         await limits.admit_login(here)
         await limits.admit_refresh(here)
+        await limits.admit_logout(here)
         return await self.send()
 
     def _body(self) -> dict[str, Any]:
@@ -333,16 +348,21 @@ def _broken(*_: Any, **__: Any) -> None:
 
 
 # What the description names but no request can bring about: liveness and the key set touch nothing that could fail so.
-UNPROVOKABLE = {("/livez", "internal_error"), ("/metrics", "internal_error"), ("/me", "storage_unavailable")}
+UNPROVOKABLE = {
+    ("/livez", "internal_error"),
+    ("/metrics", "internal_error"),
+    ("/openapi.json", "internal_error"),
+    ("/me", "storage_unavailable"),
+}
 
 
 def refusals() -> list[Any]:
     """Return each route with each status and code that its description names."""
     named = []
-    for endpoint in SERVED:
+    for endpoint in ROWS:
         for status, response in DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]["responses"].items():
             codes = re.findall(r"[a-z_]+", response["description"].removeprefix("`code` is ").replace(" or ", " "))
-            for code in codes if not status.startswith("2") else ():
+            for code in codes if int(status) >= 400 else ():
                 if (endpoint.path, code) in UNPROVOKABLE:
                     continue
                 named.append(pytest.param(endpoint, status, code, id=f"{endpoint.method} {endpoint.path} {code}"))
@@ -360,7 +380,10 @@ async def test_every_status_is_true(
     answer = await Provoker(call, endpoint, monkeypatch).provoke(code)
     assert (answer.status_code, answer.json()["code"]) == (int(status), code)
     assert answer.headers["content-type"] == media_type == "application/problem+json"
-    jsonschema_rs.validate(inlined(DOCUMENT, content["schema"]), answer.json())
+    schema = inlined(DOCUMENT, content["schema"])
+    jsonschema_rs.validate(schema, answer.json())
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(schema, {**answer.json(), "code": "another_code"})
 
 
 def inlined(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -381,6 +404,12 @@ async def on_ada(call: Caller, method: str, below: str, session: Login, **body: 
     """Ask an administrator's route about Ada."""
     ada = call.server.verifier.verify((await call.login("Ada")).access).subject
     return await call(method, f"/admin/users/{ada}{below}", bearer=session.access, json=body or None)
+
+
+async def end_own_session(call: Caller, session: Login) -> httpx2.Response:
+    """End the session that asks."""
+    [own] = (await call("GET", "/sessions", bearer=session.access)).json()["sessions"]
+    return await call("DELETE", f"/sessions/{own['id']}", bearer=session.access)
 
 
 SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
@@ -406,7 +435,18 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "get /livez": lambda call, _: call("GET", "/livez"),
     "get /readyz": lambda call, _: call("GET", "/readyz"),
     "get /metrics": lambda call, _: Caller(call.server, "127.0.0.1")("GET", "/metrics"),
+    "get /openapi.json": lambda call, _: call("GET", "/openapi.json"),
+    "post /password": lambda call, session: call(
+        "POST", "/password", json=BODIES["/password"], bearer=session.access, cookie=session.refresh
+    ),
+    "delete /sessions": lambda call, session: call("DELETE", "/sessions", bearer=session.access),
+    "delete /sessions/{session}": end_own_session,
 }
+
+
+def test_every_success_is_compared():
+    """No route is left out of the table above."""
+    assert {f"{endpoint.method.lower()} {endpoint.path}" for endpoint in ROWS} == set(SUCCESSES)
 
 
 @pytest.mark.parametrize("operation", SUCCESSES)

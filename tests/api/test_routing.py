@@ -9,7 +9,7 @@ import pytest
 from tests.api.caller import Caller, assert_problem
 from tokenkeep.api.dispatch import routes_of
 from tokenkeep.api.endpoint import Services
-from tokenkeep.api.openapi import describe
+from tokenkeep.api.openapi import About, describe
 from tokenkeep.api.routes import ROUTES
 from tokenkeep.server import AuthServer
 
@@ -101,6 +101,6 @@ def test_table_refuses_a_row_twice(server: AuthServer):
 
 def test_description_knows_every_row():
     """Each row of the table is described, and nothing else is."""
-    document = describe(ROUTES, issuer="http://127.0.0.1:8000", cookie="refreshToken", version="0")
+    document = describe(ROUTES, About("http://127.0.0.1:8000", (), "refreshToken", "0"))
     described = {(path, method.upper()) for path, rows in document["paths"].items() for method in rows}
     assert described == {(route.path, route.method) for route in ROUTES}

@@ -37,7 +37,7 @@ SAFE: list[dict[str, Any]] = [
     {"allowed_origins": ("http://127.0.0.1:5173",)},
     {"issuer": "http://localhost:8000", "allowed_origins": ("http://localhost:5173",)},
     {"trusted_proxies": ("10.0.0.5", "10.1.0.0/16", "2001:db8::/48")},
-    {"ops_token": Secret("x" * 32)},
+    {"ops_token": Secret("an-operations-token-of-32-chars.")},
     {"rate_limits": False},
     {"argon2_memory": 47_104, "argon2_passes": 1},
     {"argon2_memory": 7_168, "argon2_passes": 5},

@@ -237,3 +237,14 @@ def test_refusals_never_quote_a_secret(folder: Path, text: str, environ: dict[st
         load(environ=environ)
     assert "hunter2" not in str(refusal.value)
     assert "7777777" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["SECRET", "PREVIOUS_SECRETS", "OPS_TOKEN", "DATABASE_URL", "ISSUER", "HOST", "DATA_DIR"]
+)
+def test_octets_that_are_no_text_are_refused(name: str):
+    """What is not UTF-8 in the environment is refused by the setting's name, and neither repeated nor a crash later."""
+    octets = b"hunter2-hunter2-\xff\xfe-hunter2-hunter2-hunter2"
+    with pytest.raises(SettingsError, match=f"TOKENKEEP_{name}.*UTF-8") as refusal:
+        load(environ={f"TOKENKEEP_{name}": octets.decode("utf-8", "surrogateescape")})
+    assert "hunter2" not in str(refusal.value)

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from tokenkeep.api.cors import CrossOrigin
 from tokenkeep.api.dispatch import routes_of
 from tokenkeep.api.endpoint import Endpoint, Services
-from tokenkeep.api.frame import Frame, FramePolicy
-from tokenkeep.api.problems import problem_of
+from tokenkeep.api.frame import Frame, FramePolicy, note_refusal
+from tokenkeep.api.problems import code_of, problem_of
 from tokenkeep.observability import Metrics
 
 
@@ -36,16 +36,8 @@ def build(
     """
     middleware = [Middleware(Frame, policy=frame, metrics=metrics)]
     if allowed_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(allowed_origins),
-                allow_credentials=True,
-                allow_methods=sorted({endpoint.method for endpoint in endpoints}),
-                allow_headers=["Authorization", "Content-Type"],
-                expose_headers=["WWW-Authenticate", "Retry-After"],
-            )
-        )
+        methods = frozenset(endpoint.method for endpoint in endpoints)
+        middleware.append(Middleware(CrossOrigin, origins=frozenset(allowed_origins), methods=methods))
     app = Starlette(
         routes=routes_of(endpoints, services),
         middleware=middleware,
@@ -55,5 +47,7 @@ def build(
     return app
 
 
-async def _respond_to_error(_request: Request, error: Exception) -> Response:
+async def _respond_to_error(request: Request, error: Exception) -> Response:
+    code = code_of(error)
+    note_refusal(request.scope, code, code)
     return problem_of(error)

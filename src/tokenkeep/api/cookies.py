@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 from tokenkeep.api.problems import RequestRefused
 
 _SAME_ORIGIN: Final = "same-origin"
+_HARMLESS: Final = re.compile(r"[A-Za-z0-9 *+,./:@_\[\]-]{0,100}")
+"""What may be repeated of an origin: characters that mean nothing wherever the sentence is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class CookiePolicy:
             if name == self.name
         ]
         if len(found) > 1:
-            raise RequestRefused("malformed_request", f"More than one cookie named {self.name}")
+            raise RequestRefused("malformed_request", f"More than one cookie named {self.name}", noted="two_cookies")
         return found[0] if found and found[0] else None
 
     def check_origin(self, origins: Sequence[str], fetch_site: str | None) -> None:
@@ -77,7 +80,7 @@ class CookiePolicy:
 
 
 def _not_allowed(origin: str) -> str:
-    shown = origin if len(origin) <= 100 and origin.isascii() and origin.isprintable() else "the request's origin"
+    shown = origin if _HARMLESS.fullmatch(origin) else "the request's origin"
     return (
         f"Cross-site request refused: {shown} is neither the issuer's origin nor in allowed_origins "
         "(localhost and 127.0.0.1 are different origins)"

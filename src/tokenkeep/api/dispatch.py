@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
+from tokenkeep.api.frame import ROUTE, note_refusal
 from tokenkeep.api.problems import CREATED, NOT_MODIFIED, SUCCESS, RequestRefused, problem_of
 from tokenkeep.api.requests import read_body, read_query, sender
 from tokenkeep.contract.access_token import AccessToken
@@ -27,7 +30,8 @@ _log = logging.getLogger(__name__)
 
 _BEARER: Final = "tokenkeep.bearer"
 """Where a request keeps its verified access token, so that a refusal can be noted with the account."""
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_FORWARDED: Final = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.*")
+"""Names of headers by which proxies show themselves."""
 
 
 def routes_of(endpoints: Sequence[Endpoint], services: Services) -> list[Route]:
@@ -38,17 +42,25 @@ def routes_of(endpoints: Sequence[Endpoint], services: Services) -> list[Route]:
         if endpoint.method in methods:
             raise ValueError(f"{endpoint.method} {endpoint.path} is in the route table twice")
         methods[endpoint.method] = endpoint
-    return [Route(path, _responder(methods, services), methods=list(methods)) for path, methods in paths.items()]
+    return [_ExactRoute(path, _responder(methods, services), methods=list(methods)) for path, methods in paths.items()]
+
+
+class _ExactRoute(Route):
+    """A route that a path leads to only as a whole: `$` in a pattern would let a line break follow."""
+
+    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], *, methods: list[str]) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
 
 
 def _responder(methods: Mapping[str, Endpoint], services: Services) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
-        request.scope["tokenkeep.route"] = endpoint.path
+        request.scope[ROUTE] = endpoint.path
         try:
             return _response(endpoint, await endpoint.handler(await _admit(endpoint, services, request)))
         except Exception as error:  # noqa: BLE001  (the last resort: nothing of an error may reach the client)
-            _tell(endpoint, error)
+            _tell(endpoint, request, error)
             _note(services, request, error)
             return problem_of(error)
 
@@ -94,11 +106,17 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
 def _is_operator(services: Services, request: Request) -> bool:
     """Tell whether a request comes from this machine to a server for this machine only, or has the operations token."""
     peer = request.client.host if request.client else ""
-    if services.local and is_loopback(peer) and not any(name in request.headers for name in _FORWARDED):
+    if services.local and is_loopback(peer) and not _came_past_a_proxy(request.headers):
         return True
-    given = request.headers.get("authorization", "").encode()
     expected = services.ops_token
-    return expected is not None and hmac.compare_digest(given, f"Bearer {expected}".encode())
+    given = request.headers.getlist("authorization")
+    if expected is None or len(given) != 1:
+        return False
+    return hmac.compare_digest(given[0].encode(), f"Bearer {expected}".encode())
+
+
+def _came_past_a_proxy(headers: Headers) -> bool:
+    return any(_FORWARDED.fullmatch(name) for name in headers)
 
 
 def _response(endpoint: Endpoint, answer: Answer) -> Response:
@@ -110,7 +128,7 @@ def _response(endpoint: Endpoint, answer: Answer) -> Response:
 
 
 def _note(services: Services, request: Request, error: Exception) -> None:
-    """Have the audit log remember refusals of access tokens, and of requests from other sites."""
+    """Have the audit log remember refusals of access tokens, of other sites' requests, and of planted cookies."""
     if isinstance(error, InvalidToken | Forbidden | NotAllowed):
         token: AccessToken | None = request.scope.get(_BEARER)
         services.refusals.note(
@@ -120,13 +138,13 @@ def _note(services: Services, request: Request, error: Exception) -> None:
             session_id=token.session_id if token else None,
             detail=str(error)[:100],
         )
-    elif isinstance(error, RequestRefused) and error.code == "cross_site":
-        services.refusals.note(EventKind.REQUEST_REFUSED, sender(request), detail=error.code)
+    elif isinstance(error, RequestRefused) and error.noted is not None:
+        services.refusals.note(EventKind.REQUEST_REFUSED, sender(request), detail=error.noted)
 
 
-def _tell(endpoint: Endpoint, error: Exception) -> None:
-    """Log why a request was refused; the client is told less."""
+def _tell(endpoint: Endpoint, request: Request, error: Exception) -> None:
+    """Have the log say why a request was refused or failed; the client is told less."""
     if isinstance(error, Refusal | Refused | RequestRefused):
-        _log.info("%s %s refused: %s: %s", endpoint.method, endpoint.path, error.code, error)
+        note_refusal(request.scope, error.code, error)
     else:
         _log.error("%s %s failed", endpoint.method, endpoint.path, exc_info=error)

@@ -70,12 +70,12 @@ class Guard(Enum):
 class Call(Generic[B]):
     """A request that has passed its guard."""
 
-    services: Services
+    services: Services = field(repr=False)
     client: Client
     body: B | None = None
     query: QueryParameters | None = None
     token: AccessToken | None = None
-    cookie: str | None = None
+    cookie: str | None = field(default=None, repr=False)
     from_browser: bool = False
     if_none_match: str | None = None
     path: Mapping[str, str] = field(default_factory=dict)
@@ -93,10 +93,10 @@ class Call(Generic[B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success: a body, or text already encoded, with its headers."""
+    """A success: a body, or text already encoded, with its headers. Its repr shows neither: both may hold tokens."""
 
-    body: ResponseBody | bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    body: ResponseBody | bytes = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     media_type: str = "application/json"
     not_modified: bool = False
 
@@ -118,6 +118,7 @@ class Endpoint:
         creates: whether a success has made something that was not there before.
         cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
         own_pages: whether only certain pages may call it although it neither takes nor sets the cookie.
+        revalidated: whether a client that names what it has may be told that it has it already.
         refusals: the codes that this route answers besides those that any route may.
     """
 
@@ -133,4 +134,5 @@ class Endpoint:
     creates: bool = False
     cookie: bool = False
     own_pages: bool = False
+    revalidated: bool = False
     refusals: tuple[str, ...] = ()

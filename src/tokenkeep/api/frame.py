@@ -8,17 +8,23 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenkeep.api.addresses import Proxies
-from tokenkeep.api.problems import problem
+from tokenkeep.api.problems import RequestRefused, problem_of
 from tokenkeep.contract.loopback import is_loopback
-from tokenkeep.observability import Metrics, log_request, request_id
+from tokenkeep.observability import Answered, Metrics, log_request, request_id
 
 LARGEST_HEADERS: Final = 16 * 1024
 """Bytes of the largest header section."""
 
+REFUSED: Final = "tokenkeep.refused"
+"""Where a request's scope says why it was refused."""
+ROUTE: Final = "tokenkeep.route"
+"""Where a request's scope says which row of the route table answered it."""
+
+# Of two, whoever is on the way may have read the other one (RFC 9110 §5.3, RFC 9112 §3.2).
+_ONCE: Final = frozenset({b"host", b"content-length", b"content-type", b"sec-fetch-site", b"transfer-encoding"})
 _OWN_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.-]{8,64}")
 ANYONES: Final = frozenset({"/livez", "/readyz"})
 """Routes that orchestrators call by address and without https: there is nothing to overhear."""
@@ -77,25 +83,42 @@ class Frame:
 
         marker = request_id.set(known_as.decode())
         try:
-            answer = self._refusal(scope, headers) or self._app
-            await answer(scope, receive, send_framed)
+            refused = self._refusal(scope, headers)
+            if refused is None:
+                await self._app(scope, receive, send_framed)
+            else:
+                note_refusal(scope, refused.code, refused)
+                await problem_of(refused)(scope, receive, send_framed)
         finally:
             self._tell(scope, status, time.monotonic() - started)
             request_id.reset(marker)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log an answered request; metrics know the table's path, the log the one that was asked."""
-        method, address = scope["method"], scope["client"][0] if scope.get("client") else ""
-        route = scope.get("tokenkeep.route", "other")
-        self._metrics.count_request(method=method, route=route, status=status, seconds=seconds)
-        log_request(method=method, path=scope["path"], status=status, seconds=seconds, address=address)
+        request = Answered(
+            method=scope["method"],
+            path=scope["path"],
+            route=scope.get(ROUTE, "other"),
+            status=status,
+            seconds=seconds,
+            address=scope["client"][0] if scope.get("client") else "",
+            refused=scope.get(REFUSED),
+        )
+        self._metrics.count_request(request)
+        log_request(request)
 
-    def _refusal(self, scope: Scope, headers: _Headers) -> Response | None:
-        """Return the answer to a request that may not come in; name the client of one that may."""
+    def _refusal(self, scope: Scope, headers: _Headers) -> RequestRefused | None:
+        """Return why a request may not come in; name the client of one that may."""
         peer = scope["client"][0] if scope.get("client") else ""
         policy = self._policy
         if headers.size > LARGEST_HEADERS:
-            return problem("headers_too_large")
+            return RequestRefused("headers_too_large")
+        twice = headers.twice()
+        if twice is not None:
+            return RequestRefused("malformed_request", f"More than one {twice} header")
+        # The server undoes chunks, and would take what any other coding wraps for the body.
+        if (headers.first(b"transfer-encoding") or b"chunked").lower() != b"chunked":
+            return RequestRefused("malformed_request", "A transfer coding other than chunked")
         anyones = scope["path"] in ANYONES
         if (
             policy.https_only
@@ -103,15 +126,20 @@ class Frame:
             and scope.get("scheme") != "https"
             and not (is_loopback(peer) or policy.proxies.trusts(peer))
         ):
-            return problem("https_required")
+            return RequestRefused("https_required")
         if policy.hosts is not None and not anyones:
             host = headers.first(b"host")
             if host is None or host.decode("latin-1").lower() not in policy.hosts:
-                return problem("misdirected_request")
+                return RequestRefused("misdirected_request")
         if policy.proxies.networks and policy.proxies.trusts(peer):
             client = policy.proxies.client_of(peer, headers.texts(b"x-forwarded-for"))
             scope["client"] = (client, 0)
         return None
+
+
+def note_refusal(scope: Scope, code: str, why: object) -> None:
+    """Have the log line of a request say why it was refused; the client is told less."""
+    scope[REFUSED] = code if str(why) == code else f"{code}: {why}"
 
 
 class _Headers:
@@ -125,6 +153,16 @@ class _Headers:
 
     def first(self, wanted: bytes) -> bytes | None:
         return next((value for name, value in self._raw if name == wanted), None)
+
+    def twice(self) -> str | None:
+        """Return the name of a header that is there twice and may not be."""
+        seen = set()
+        for name, _ in self._raw:
+            if name in seen:
+                return name.decode().title()
+            if name in _ONCE:
+                seen.add(name)
+        return None
 
     def texts(self, wanted: bytes) -> list[str]:
         return [value.decode("latin-1") for name, value in self._raw if name == wanted]

@@ -30,14 +30,18 @@ NOT_MODIFIED: Final = 304
 class RequestRefused(Exception):
     """A request was refused before any flow saw it.
 
-    `code` is one of this module's table; `sentence` replaces the usual one; `field` names what was wrong.
+    `code` is one of this module's table; `sentence` replaces the usual one; `field` names what was wrong; `noted` is
+    what the audit log remembers of it, if anything.
     """
 
-    def __init__(self, code: str, sentence: str | None = None, *, field: str | None = None) -> None:
+    def __init__(
+        self, code: str, sentence: str | None = None, *, field: str | None = None, noted: str | None = None
+    ) -> None:
         super().__init__(sentence or code)
         self.code = code
         self.sentence = sentence
         self.field = field
+        self.noted = code if code == "cross_site" else noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,21 @@ def problem(
     )
 
 
+def code_of(error: Exception) -> str:
+    """Return the code of an error; `internal_error` is that of one that nobody expected."""
+    match error:
+        case Refused() | Refusal() | RequestRefused():
+            return error.code
+        case HTTPException(status_code=405):
+            return "method_not_allowed"
+        case HTTPException(status_code=404):
+            return "not_found"
+        case HTTPException():
+            return "malformed_request"
+        case _:
+            return "internal_error"
+
+
 def problem_of(error: Exception) -> Response:
     """Return the response of an error; one that nobody expected says nothing about itself."""
     match error:
@@ -126,14 +145,10 @@ def problem_of(error: Exception) -> Response:
             return problem(error.code, sentence=error.sentence)
         case RequestRefused():
             return problem(error.code, sentence=error.sentence, field=error.field)
-        case HTTPException(status_code=405):
-            return problem("method_not_allowed", headers=dict(error.headers or {}))
-        case HTTPException(status_code=404):
-            return problem("not_found")
         case HTTPException():
-            return problem("malformed_request")
+            return problem(code_of(error), headers=dict(error.headers or {}))
         case _:
-            return problem("internal_error")
+            return problem(code_of(error))
 
 
 def _limit_headers(error: Throttled) -> dict[str, str]:

@@ -66,6 +66,7 @@ ROUTES: Final = (
         "End the session of the refresh token, and its access tokens.",
         body=LogoutRequest,
         cookie=True,
+        refusals=("too_many_requests",),
     ),
     Endpoint("GET", "/me", Guard.BEARER, sessions.me, Me, "Tell who the bearer is.", refusals=_TOKEN_REFUSALS),
     Endpoint(
@@ -206,7 +207,13 @@ ROUTES: Final = (
         refusals=_ADMIN_REFUSALS,
     ),
     Endpoint(
-        "GET", "/.well-known/jwks.json", Guard.PUBLIC, keys.jwks, JwkSet, "Publish the keys that verify access tokens."
+        "GET",
+        "/.well-known/jwks.json",
+        Guard.PUBLIC,
+        keys.jwks,
+        JwkSet,
+        "Publish the keys that verify access tokens.",
+        revalidated=True,
     ),
     Endpoint("GET", "/livez", Guard.PUBLIC, operations.livez, Health, "Tell that the process runs."),
     Endpoint(
@@ -216,7 +223,7 @@ ROUTES: Final = (
         operations.readyz,
         Health,
         "Tell whether requests can be served.",
-        refusals=("unavailable",),
+        refusals=("storage_unavailable", "unavailable"),
     ),
     Endpoint(
         "GET",

@@ -7,8 +7,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tokenkeep.domain.accounts import DEFAULT_ROLE, LONGEST_NAME
+from tokenkeep.domain.accounts import DEFAULT_ROLE, LONGEST_NAME, LONGEST_PASSWORD
 from tokenkeep.domain.audit import EventKind, Outcome
+
+# Said in the description only; `domain.accounts` holds to them, with a sentence of its own for each.
+Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_NAME})]
+Password = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_PASSWORD})]
 
 
 class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -21,8 +25,8 @@ class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class LoginRequest(RequestBody):
     """Body of `POST /login`."""
 
-    name: str
-    password: str
+    name: Name
+    password: Password
     audience: str | None = None
     delivery: Literal["cookie", "body"] = "cookie"
 
@@ -43,21 +47,21 @@ class LogoutRequest(RequestBody):
 class PasswordRequest(RequestBody):
     """Body of `POST /password`."""
 
-    current_password: str
-    new_password: str
+    current_password: Password
+    new_password: Password
 
 
 class RegisterRequest(RequestBody):
     """Body of `POST /register`."""
 
-    name: str
-    password: str
+    name: Name
+    password: Password
 
 
 class NewUserRequest(RequestBody):
     """Body of `POST /admin/users`; the first password is drawn by the server."""
 
-    name: str
+    name: Name
     role: str = DEFAULT_ROLE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
+from tokenkeep.cli.terminal import json_text, one_line
 from tokenkeep.domain.audit import Event, EventFilter, EventKind
 from tokenkeep.settings.kinds import parse_duration
 
@@ -80,7 +80,7 @@ def _as_text(event: Event) -> str:
         f"from={event.address}" if event.address else "",
         f"({event.detail})" if event.detail else "",
     ]
-    return "  ".join(part for part in parts if part)
+    return one_line("  ".join(part for part in parts if part))
 
 
 def _as_json(event: Event) -> str:
@@ -95,4 +95,4 @@ def _as_json(event: Event) -> str:
         "userAgent": event.user_agent,
         "detail": event.detail,
     }
-    return json.dumps(members, ensure_ascii=False)
+    return json_text(members)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from tokenkeep.assembly import is_embedded
 from tokenkeep.cli.configured import read_settings, setting_options
+from tokenkeep.cli.terminal import json_text
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.server import AuthServer
@@ -85,4 +85,4 @@ def _as_json(finding: Finding) -> str:
         "fix": finding.fix or None,
         "override": finding.overridden,
     }
-    return json.dumps(members, ensure_ascii=False)
+    return json_text(members)

@@ -16,6 +16,7 @@ from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
 from tokenkeep.cli.sessions import sessions
 from tokenkeep.cli.settings import settings
+from tokenkeep.cli.terminal import one_line
 from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
 from tokenkeep.domain.errors import Refusal
@@ -75,5 +76,5 @@ def main() -> None:
     try:
         commands(prog_name="tokenkeep")
     except _EXPECTED as error:
-        click.echo(f"tokenkeep: {error}", err=True)
+        click.echo("\n".join(map(one_line, f"tokenkeep: {error}".split("\n"))), err=True)
         sys.exit(REFUSED)

@@ -37,6 +37,8 @@ DRAIN: Final = 10
 
 HEADER_TIMEOUT: Final = 5_000
 """Milliseconds in which a connection must have sent the headers of a request."""
+LARGEST_SECTION: Final = 80 * 1024
+"""Bytes that are read of a header section; a larger one gets an empty 431, one above `LARGEST_HEADERS` a document."""
 PARENT_CHECK: Final = 1
 """Seconds between two looks at whether the main process is still there."""
 RENEWAL_CHECK: Final = 30
@@ -78,7 +80,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         websockets=False,
         # Only HTTP/1 has a limit on the time until the first request; without one, silent connections block the rest.
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT, max_buffer_size=LARGEST_SECTION),
         backlog=4096,
         backpressure=16_384,
         ssl_cert=settings.tls_cert,
@@ -118,11 +120,21 @@ def _check_certificate(settings: Settings) -> None:
 
 
 class _Server(MPServer):
-    """Granian, which replaces its worker on SIGHUP only by one that can start."""
+    """Granian, which replaces its worker on SIGHUP only by one that can start.
+
+    Certificate and key are looked up by their names for each worker: resolved once, links would lead every later one
+    to files that a renewal has removed.
+    """
 
     def __init__(self, check: Callable[[], None], **options: Any) -> None:
         self._check = check
         super().__init__(**options)
+
+    def build_ssl_context(self, cert: Path | None, key: Path | None, *options: Any) -> None:
+        super().build_ssl_context(cert, key, *options)
+        if cert is not None and key is not None:
+            served, _, _, *more = self.ssl_ctx
+            self.ssl_ctx = (served, str(cert.absolute()), str(key.absolute()), *more)  # type: ignore[assignment]
 
     def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
         try:

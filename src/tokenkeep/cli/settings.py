@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tokenkeep.cli.configured import config_option, read_settings
+from tokenkeep.cli.terminal import json_text, one_line
 from tokenkeep.settings.options import OPTIONS
 
 
@@ -28,10 +28,10 @@ def settings(as_json: bool, config: Path | None, **flags: Any) -> None:
         for option in OPTIONS.values()
     }
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        click.echo(json_text(rows, indent=2))
         return
     table = Table("setting", "value", "from", box=None)
     for name, row in rows.items():
-        table.add_row(name, row["value"], row["from"])
+        table.add_row(name, one_line(row["value"]), one_line(row["from"]))
     Console(markup=False, highlight=False, emoji=False).print(table)
     click.echo(f"data directory: {loaded.settings.data_dir.absolute()}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from rich.table import Column, Table
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
+from tokenkeep.cli.terminal import json_text, one_line
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.authority import Authority
@@ -84,7 +84,7 @@ def verify(text: str | None, as_json: bool, **asked: Any) -> None:
         if as_json:
             _print_json({"verified": False, "code": error.code, "message": str(error), "hint": explain(error.code)})
         else:
-            click.echo(f"refused: {error}\n{explain(error.code)}", err=True)
+            click.echo(f"refused: {one_line(str(error))}\n{explain(error.code)}", err=True)
         sys.exit(_REFUSED)
     header, claims = _plain(verified.header), _plain(verified.claims)
     unchecked = [
@@ -147,7 +147,7 @@ def _keys(key_file: Path | None, jwks_url: str | None, alg: str | None) -> Key |
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     for reason in keys.skipped:
-        click.echo(f"left out of the key set: {reason}", err=True)
+        click.echo(f"left out of the key set: {one_line(reason)}", err=True)
     return keys
 
 
@@ -174,26 +174,21 @@ def _read(text: str | None) -> str:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    click.echo(json_text(document, indent=2))
 
 
 def _print_table(header: Mapping[str, Any], claims: Mapping[str, Any], now: float) -> None:
     table = Table("", "name", Column("value", overflow="fold"), "meaning", box=None)
     for part, members in (("header", header), ("claims", claims)):
         for name, value in members.items():
-            table.add_row(part, _one_line(name), _shown(name, value, now), MEANING.get(name, ""))
+            table.add_row(part, one_line(name), _shown(name, value, now), MEANING.get(name, ""))
     Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 def _shown(name: str, value: Any, now: float) -> str:
     if name in _INSTANTS and isinstance(value, int | float) and not isinstance(value, bool):
-        return _one_line(f"{value}  ({_instant(value)}, {_distance(value, now)})")
-    return _one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _one_line(text: str) -> str:
-    """Return a text as a terminal may show it: a token can hold anything, also what moves the cursor."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+        return one_line(f"{value}  ({_instant(value)}, {_distance(value, now)})")
+    return one_line(value if isinstance(value, str) else json_text(value))
 
 
 def _life(claims: Mapping[str, Any], now: float) -> str:

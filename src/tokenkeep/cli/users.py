@@ -5,7 +5,6 @@ Not here: `users import` (`cli.import_users`).
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.import_users import import_users
+from tokenkeep.cli.terminal import json_text
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.administer_accounts import PAGE_SIZE
@@ -80,7 +80,7 @@ def list_users(after: str, limit: int | None, as_json: bool, config: Path | None
 
 def _show_lines(accounts: list[Account], *, with_head: bool) -> None:  # noqa: ARG001  (as `_show_table` is called)
     for account in accounts:
-        click.echo(json.dumps(_members(account), ensure_ascii=False))
+        click.echo(json_text(_members(account)))
 
 
 def _show_table(accounts: list[Account], *, with_head: bool) -> None:

@@ -60,10 +60,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AccountName:
-    """A name as its owner writes it, and the key under which it is unique."""
+    """A name as its owner writes it, and the key under which it is unique.
 
-    display: str
-    key: str
+    The repr shows neither: it may be nobody's, and a password typed in the wrong place.
+    """
+
+    display: str = dataclasses.field(repr=False)
+    key: str = dataclasses.field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

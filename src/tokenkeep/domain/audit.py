@@ -63,6 +63,15 @@ _REFUSALS: Final = frozenset(
 )
 
 
+REFUSALS: Final = (
+    EventKind.LOGIN_REFUSED,
+    EventKind.REFRESH_REFUSED,
+    EventKind.TOKEN_REFUSED,
+    EventKind.REQUEST_REFUSED,
+)
+"""What changed nothing, so that strangers can bring about as much of it as they like."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened, to be stored with the change it tells of.

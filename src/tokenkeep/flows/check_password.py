@@ -50,7 +50,7 @@ class CheckPassword:
             HashingBusy: too many passwords are waiting to be checked.
         """
         bucket = await self._admission.limits.admit_password(name_key, guess.client, familiar)
-        matched = await self._match(guess)
+        matched = await self._match(guess, bucket)
         if matched is None:
             self._note_name(name_key, guess)
             raise InvalidCredentials
@@ -68,7 +68,7 @@ class CheckPassword:
             HashingBusy: too many passwords are waiting to be checked.
         """
         bucket = await self._admission.limits.admit_password(f"\0bearer {subject}", guess.client, ())
-        matched = await self._match(guess)
+        matched = await self._match(guess, bucket)
         if matched is None:
             detail = "wrong current password"
             self._admission.refusals.note(EventKind.LOGIN_REFUSED, guess.client, account_id=subject, detail=detail)
@@ -88,10 +88,15 @@ class CheckPassword:
         except HashingBusy:
             return stored
 
-    async def _match(self, guess: Guess) -> tuple[Account, str] | None:
+    async def _match(self, guess: Guess, bucket: str) -> tuple[Account, str] | None:
         account = guess.account
         stored = account.password_hash if account is not None and not account.disabled else None
-        if not await self._hasher.verify(stored, guess.password) or account is None or stored is None:
+        try:
+            right = await self._hasher.verify(stored, guess.password)
+        except HashingBusy:
+            await self._admission.limits.take_back(bucket)
+            raise
+        if not right or account is None or stored is None:
             return None
         return account, stored
 

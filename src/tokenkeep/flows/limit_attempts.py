@@ -18,6 +18,7 @@ class LimitPolicy:
     login_address: Quota
     login_everyone: Quota
     refresh_address: Quota
+    logout_address: Quota
     enabled: bool = True
 
 
@@ -44,6 +45,19 @@ class LimitAttempts:
         """
         await self._spend(self._policy.refresh_address, address_block(client.address))
 
+    async def admit_logout(self, client: Client) -> None:
+        """Count a logout against its address, until `forgive_logout` tells that a session ended.
+
+        Raises:
+            Throttled: there is no room.
+        """
+        await self._spend(self._policy.logout_address, address_block(client.address))
+
+    async def forgive_logout(self, client: Client) -> None:
+        """Uncount a logout that ended a session: a crowd behind one address that goes home takes nobody's room."""
+        if self._policy.enabled:
+            await self._limiter.refund(self._policy.logout_address, address_block(client.address))
+
     async def admit_password(self, name_key: str, client: Client, familiar: Sequence[str]) -> str:
         """Count a password about to be checked for a name, and return what to `forgive` should it be right.
 
@@ -69,8 +83,16 @@ class LimitAttempts:
             if not await self._newcomer(name_key, client):
                 raise
             bucket = own
-        await self.admit_hashing()
+        try:
+            await self.admit_hashing()
+        except Throttled:
+            await self.take_back(bucket)
+            raise
         return bucket
+
+    async def take_back(self, bucket: str) -> None:
+        """Uncount an attempt whose password was not checked after all, so that it was no guess."""
+        await self._limiter.take_back(bucket)
 
     async def admit_hashing(self) -> None:
         """Count a password that is about to be hashed for somebody unknown here against everyone's quota.

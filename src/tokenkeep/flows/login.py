@@ -17,9 +17,9 @@ from tokenkeep.flows.ports import Storage, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A name and password as they were presented."""
+    """A name and password as they were presented; people type passwords in the place of names."""
 
-    name: str
+    name: str = field(repr=False)
     password: str = field(repr=False)
 
 
@@ -27,7 +27,7 @@ class Credentials:
 class _Attempt:
     """A login whose form is good, and that has not been judged yet."""
 
-    name_key: str
+    name_key: str = field(repr=False)
     password: str = field(repr=False)
     wish: Wish
 

@@ -15,8 +15,10 @@ from tokenkeep.flows.ports import Clock, Storage, Transaction
 
 CAPACITY: Final = 10_000
 """Events that may wait; more are counted and forgotten."""
-MOST_PER_MINUTE: Final = 60
+MOST_OF_PLACE: Final = 60
 """Events of one kind from one address block that are written in a minute."""
+MOST_OF_KIND: Final = 300
+"""Events of one kind that are written in a minute: many places together may not fill the log, nor hide other kinds."""
 BATCH: Final = 500
 """Events written in one transaction."""
 
@@ -30,10 +32,11 @@ class NoteRefusals:
         self._secrets = secret_ring
         self._waiting: deque[Event] = deque()
         self._writing = asyncio.Lock()
-        self.dropped = 0
-        """How many events were counted and not written since the start."""
+        self.dropped: Counter[EventKind] = Counter()
+        """How many events of each kind were counted and not written since the start."""
         self._minute = 0
-        self._written: Counter[tuple[EventKind, str]] = Counter()
+        self._of_kind: Counter[EventKind] = Counter()
+        self._of_place: Counter[tuple[EventKind, str]] = Counter()
 
     def note(
         self,
@@ -46,7 +49,7 @@ class NoteRefusals:
     ) -> None:
         """Remember a refusal; nobody waits for it to be written."""
         if len(self._waiting) >= CAPACITY or not self._has_room(kind, client):
-            self.dropped += 1
+            self.dropped[kind] += 1
             return
         event = Event(
             kind, self._clock.now(), ANYONE, account_id, session_id, client.address, client.user_agent, detail
@@ -54,14 +57,18 @@ class NoteRefusals:
         self._waiting.append(event)
 
     def _has_room(self, kind: EventKind, client: Client) -> bool:
-        """Tell whether a place may have one more event of a kind written in this minute: the log is not its to fill."""
+        """Tell whether one more event of a kind, from a place, may be written in this minute."""
         minute = self._clock.now() // 60_000
         if minute != self._minute:
             self._minute = minute
-            self._written.clear()
+            self._of_kind.clear()
+            self._of_place.clear()
         place = (kind, address_block(client.address))
-        self._written[place] += 1
-        return self._written[place] <= MOST_PER_MINUTE and len(self._written) <= CAPACITY
+        if self._of_kind[kind] >= MOST_OF_KIND or self._of_place[place] >= MOST_OF_PLACE:
+            return False
+        self._of_kind[kind] += 1
+        self._of_place[place] += 1
+        return True
 
     def pseudonym(self, name_key: str) -> str:
         """Return what stands for a name that nobody has: mistyped names are often passwords."""

@@ -40,11 +40,17 @@ class RateLimiter(Protocol):
     async def spend(self, quota: Quota, key: str) -> int:
         """Count an attempt against a key's quota; 0 if there was room, else seconds until there is."""
 
+    async def refund(self, quota: Quota, key: str) -> None:
+        """Uncount an attempt that was counted against a key's quota."""
+
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
 
     async def forgive(self, name: str) -> None:
         """Forget the attempts under a name, since one succeeded."""
+
+    async def take_back(self, name: str) -> None:
+        """Uncount the attempt that was begun last under a name, since it was not made."""
 
 
 class PasswordHasher(Protocol):

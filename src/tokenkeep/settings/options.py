@@ -189,6 +189,9 @@ class Settings:
     refresh_limit_address: Rate = _option(
         Rate(600, _MINUTE), Kind.RATE, "Refreshes that one address (IPv6: one /64) may try."
     )
+    logout_limit_address: Rate = _option(
+        Rate(600, _MINUTE), Kind.RATE, "Logouts that end no session that one address (IPv6: one /64) may try."
+    )
     hash_concurrency: int = _option(
         2, Kind.INTEGER, "Passwords hashed at the same time; each takes argon2_memory.", _number(1, 64)
     )

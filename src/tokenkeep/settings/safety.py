@@ -14,7 +14,7 @@ from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.password_hashes import Argon2Cost
 from tokenkeep.domain.secrets import SMALLEST_SECRET
 from tokenkeep.jose import InvalidKey, Key
-from tokenkeep.settings.kinds import format_duration
+from tokenkeep.settings.kinds import Secret, format_duration
 from tokenkeep.settings.options import Settings, SettingsError
 
 LONGEST_ACCESS: Final = timedelta(hours=1)
@@ -115,18 +115,25 @@ def _server_secret(settings: Settings) -> Iterator[Finding]:
                 "make one with: tokenkeep secret generate",
             )
             continue
-        try:
-            Key.from_secret(secret.reveal().encode(), alg="HS256")
-        except InvalidKey as error:
-            reason = error.message.removeprefix("invalid key: ")
+        weakness = _weakness(secret)
+        if weakness:
             yield _overridable(
                 "server-secret",
-                f"{name} is weak ({reason})",
+                f"{name} is weak ({weakness})",
                 "make one with: tokenkeep secret generate",
                 ("allow_weak_secret", settings.allow_weak_secret),
             )
         else:
             yield Finding("server-secret", True, f"{name} is long and not publicly known")
+
+
+def _weakness(secret: Secret) -> str:
+    """Return why a secret could be guessed: too little variety, or publicly known; empty if it could not."""
+    try:
+        Key.from_secret(secret.reveal().encode(), alg="HS256")
+    except InvalidKey as error:
+        return error.message.removeprefix("invalid key: ")
+    return ""
 
 
 def _access_life(settings: Settings) -> Iterator[Finding]:
@@ -236,15 +243,15 @@ def _password_hashing(settings: Settings) -> Iterator[Finding]:
 
 
 def _ops_token(settings: Settings) -> Iterator[Finding]:
-    if settings.ops_token is not None and len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
-        yield Finding(
-            "ops-token",
-            False,
-            f"ops_token is shorter than {SHORTEST_OPS_TOKEN} characters",
-            "make one with: tokenkeep secret generate",
-        )
-    else:
+    fix = "make one with: tokenkeep secret generate"
+    if settings.ops_token is None:
         yield Finding("ops-token", True, "metrics are closed to others")
+    elif len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
+        yield Finding("ops-token", False, f"ops_token is shorter than {SHORTEST_OPS_TOKEN} characters", fix)
+    elif weakness := _weakness(settings.ops_token):
+        yield Finding("ops-token", False, f"ops_token is weak ({weakness})", fix)
+    else:
+        yield Finding("ops-token", True, "metrics are closed to those without the ops_token")
 
 
 def _overridable(rule: str, found: str, fix: str, override: tuple[str, bool]) -> Finding:

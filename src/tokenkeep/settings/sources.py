@@ -46,7 +46,7 @@ def load(
     origins: dict[str, str] = {}
     for option, raw, origin in _all(config, environ, flags or {}):
         try:
-            values[option.name] = option.kind.parse(raw)
+            values[option.name] = option.kind.parse(_text(raw))
         except ValueError as error:
             raise SettingsError(f"{option.name} ({origin}): {error}") from None
         origins[option.name] = origin
@@ -96,7 +96,15 @@ def _secret_file(variable: str, path: Path) -> str:
     try:
         return path.read_text("utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{variable}: {path} cannot be read: {type(error).__name__}") from None
+        # Its name is not repeated: people give the secret itself where its file is wanted.
+        raise SettingsError(f"{variable}: the file that it names cannot be read: {type(error).__name__}") from None
+
+
+def _text(raw: object) -> object:
+    """Return a value as it is; octets that are no text reach a process as surrogates, which nothing could write."""
+    if isinstance(raw, str) and any("\ud800" <= character <= "\udfff" for character in raw):
+        raise ValueError("expected UTF-8 text")
+    return raw
 
 
 def _known(name: str, origin: str) -> Option:

@@ -19,8 +19,11 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class _Attempts:
+    """Attempts in a row: how many, when the last one was, and when the one before it."""
+
     count: int
     last: int
+    before: int
 
 
 class MemoryLimiter:
@@ -45,22 +48,36 @@ class MemoryLimiter:
         _remember(self._full_until, kept, level)
         return 0
 
+    async def refund(self, quota: Quota, key: str) -> None:
+        """Uncount an attempt that was counted against a key's quota."""
+        kept = quota.name, _digest(key)
+        level = self._full_until.get(kept)
+        if level is not None:
+            self._full_until[kept] = level - quota.window / quota.count
+
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
         now = int(self._clock.monotonic() * 1000)
         key = _digest(name)
         attempts = self._attempts.get(key)
         if attempts is None or now - attempts.last > FORGOTTEN_AFTER:
-            attempts = _Attempts(0, now)
+            attempts = _Attempts(0, now, now)
         wait = attempts.last + delay_after(attempts.count) - now
         if wait > 0:
             return math.ceil(wait / 1000)
-        _remember(self._attempts, key, _Attempts(attempts.count + 1, now))
+        _remember(self._attempts, key, _Attempts(attempts.count + 1, now, attempts.last))
         return 0
 
     async def forgive(self, name: str) -> None:
         """Forget the attempts under a name, since one succeeded."""
         self._attempts.pop(_digest(name), None)
+
+    async def take_back(self, name: str) -> None:
+        """Uncount the attempt that was begun last under a name, since it was not made."""
+        key = _digest(name)
+        attempts = self._attempts.get(key)
+        if attempts is not None and attempts.count > 0:
+            self._attempts[key] = _Attempts(attempts.count - 1, attempts.before, attempts.before)
 
 
 def _digest(name: str) -> bytes:

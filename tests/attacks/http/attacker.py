@@ -71,7 +71,7 @@ def check_problem(status: int, content_type: str, body: bytes) -> dict[str, Any]
 class Attacker:
     """Sends whatever it is told to an open server, over no socket at all.
 
-    Each answer must be one that the OpenAPI document declares for its route.
+    Each answer must be one that the OpenAPI document declares for its route: status, media type and code.
     """
 
     def __init__(self, server: AuthServer) -> None:
@@ -151,13 +151,16 @@ class Attacker:
         operations = next((found for name, found in self._declared.items() if fits(name, path)), {})
         operation = operations.get({"HEAD": "get"}.get(method, method.lower() if method.isupper() else ""))
         if operation is None:
-            assert reply.status >= 400 or path == "/openapi.json", f"{method} {path} answered {reply.status}"
+            assert reply.status >= 400, f"{method} {path} answered {reply.status}"
             return
         assert str(reply.status) in operation["responses"], f"{method} {path} answered {reply.status} {reply.body!r}"
         declared = operation["responses"][str(reply.status)].get("content", {})
         if reply.body:
             media_type = reply.header("content-type").partition(";")[0]
             assert media_type in {name.partition(";")[0] for name in declared}, f"{method} {path}: {media_type}"
+        if reply.status >= 400 and reply.body:
+            _, named = declared["application/problem+json"]["schema"]["allOf"]
+            assert reply.json()["code"] in named["properties"]["code"]["enum"], f"{method} {path}: {reply.body!r}"
 
 
 async def pieces_as_messages(pieces: Iterable[bytes]) -> AsyncIterator[Message]:

@@ -11,6 +11,7 @@ import logging
 import pickle
 import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -38,6 +39,7 @@ from tests.attacks.http.canaries import (
 from tests.attacks.http.conftest import OpenServer
 from tests.attacks.http.wire import Target
 from tests.system.server_process import ServerProcess
+from tokenkeep.api import dispatch
 from tokenkeep.api.routes import routes_served
 from tokenkeep.assembly import SystemClock, choose_database
 from tokenkeep.cli.main import commands
@@ -62,12 +64,22 @@ FORCED = (
     "tokenkeep.flows.create_account.CreateAccount.store",
     "tokenkeep.flows.administer_remotely.AdministerRemotely.create",
     "tokenkeep.flows.login.normalise_password",
+    "tokenkeep.flows.login.Login._claim_and_open",
+    "tokenkeep.flows.change_password.ChangePassword.change",
+    "tokenkeep.flows.new_passwords.NewPasswords.judged",
+    "tokenkeep.flows.open_session.OpenSession.open",
+    "tokenkeep.flows.token_families.SessionDraft.draw",
+    "tokenkeep.flows.token_families.refresh_token_text",
+    "tokenkeep.flows.limit_attempts.LimitAttempts.admit_password",
+    "tokenkeep.flows.note_refusals.NoteRefusals.pseudonym",
     "tokenkeep.flows.refresh.Refresh.refresh",
     "tokenkeep.flows.logout.Logout.logout",
     "tokenkeep.flows.issue_tokens.TokenIssuer.issue",
     "tokenkeep.flows.key_ring.KeyRing.signer",
     "tokenkeep.flows.key_ring.KeyRing.public_keys",
     "tokenkeep.passwords.pool.HashingPool.verify",
+    "tokenkeep.passwords.pool.HashingPool.hash",
+    "tokenkeep.passwords.argon2id.Argon2id.hash",
     "tokenkeep.passwords.argon2id.Argon2id.verify",
     "tokenkeep.storage.sql.sqlite.SqliteDatabase.read",
     "tokenkeep.storage.sql.sqlite.SqliteDatabase.transact",
@@ -76,6 +88,9 @@ FORCED = (
     "tokenkeep.verifier.verifier.TokenVerifier.verify",
     "tokenkeep.verifier.verifier.TokenVerifier.authenticate",
     "tokenkeep.jose.jwt.verify_with_policy",
+    "tokenkeep.jose.jwt.issue",
+    "tokenkeep.api.endpoint.Answer.encoded",
+    "tokenkeep.api.requests.decode_object",
     "tokenkeep.observability.Metrics.exposition",
 )
 
@@ -188,6 +203,36 @@ async def test_no_object_shows_a_secret(victim: Attacker, canaries: Canaries) ->
     canaries.add_all(repr(each)[2:-1] for each in _session_secrets(victim))
     assert {"Call", "Answer", "LoginRequest", "Session", "RefreshToken"} <= set(shown.values())
     assert not {f"{name}: {text[:300]}" for text, name in shown.items() if canaries.found_in(text)}
+
+
+async def test_no_exception_holds_a_secret(
+    victim: Attacker, canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is raised on the way to a refusal says no secret: not in its text, its members, or what it came from."""
+    raised: list[Exception] = []
+    answer = dispatch.problem_of
+
+    def look(error: Exception) -> Any:
+        raised.append(error)
+        return answer(error)
+
+    monkeypatch.setattr(dispatch, "problem_of", look)
+    await _story(victim, canaries)
+    for members in (
+        {"name": NAME, "password": PASSWORD, "delivery": WRONG_PASSWORD},
+        {"name": NAME, "password": PASSWORD, "audience": {WRONG_PASSWORD: WRONG_PASSWORD}},
+        {"name": f"{MISTYPED_NAME}\0", "password": WRONG_PASSWORD},
+        {"name": NAME, "password": WRONG_PASSWORD * 80},
+        {"name": NAME, WRONG_PASSWORD.replace(" ", "_"): PASSWORD},
+    ):
+        await victim.ask("POST", "/login", headers=[JSON], body=_json(**members))
+
+    assert len({type(error) for error in raised}) >= 5
+    for error in raised:
+        for each in _chain(error):
+            told = [*traceback.format_exception_only(each), repr(each), str(each), repr(each.args)]
+            told += [repr(value) for value in getattr(each, "__dict__", {}).values()]
+            assert not canaries.found_in("\n".join(told)), type(each)
 
 
 def test_settings_and_keys_show_no_secret(canaries: Canaries) -> None:
@@ -375,7 +420,7 @@ async def _every_route(victim: Attacker, tokens: dict[str, str]) -> list[Reply]:
 
 
 def _requests(tokens: dict[str, str]) -> list[tuple[tuple[str, str], dict[str, Any]]]:
-    """Return a good request to each route, those last that end what the tokens are good for."""
+    """Return a good request to each route, those last that end what the tokens are good for, and a mistyped login."""
     bodies = {
         "/login": {"name": NAME, "password": PASSWORD},
         "/password": {"currentPassword": PASSWORD, "newPassword": PASSWORD},
@@ -396,8 +441,10 @@ def _requests(tokens: dict[str, str]) -> list[tuple[tuple[str, str], dict[str, A
         content = json.dumps(bodies.get(route.path, {})).encode() if route.body else b""
         path = filled(route.path)
         requests.append(((route.method, path), {"headers": headers, "content": content}))
+    mistyped = {"name": MISTYPED_NAME, "password": WRONG_PASSWORD}
     by_body = {"name": NAME, "password": PASSWORD, "delivery": "body"}
-    return [*requests, (("POST", "/login"), {"headers": headers, "content": json.dumps(by_body).encode()})]
+    logins = [{"headers": headers, "content": json.dumps(body).encode()} for body in (mistyped, by_body)]
+    return [*requests, *((("POST", "/login"), options) for options in logins)]
 
 
 def _session_secrets(victim: Attacker) -> list[bytes]:
@@ -406,6 +453,14 @@ def _session_secrets(victim: Attacker) -> list[bytes]:
         return [row[0] for row in connection.execute("SELECT secret FROM sessions")]
     finally:
         connection.close()
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that a traceback shows above it."""
+    shown: BaseException | None = error
+    while shown is not None:
+        yield shown
+        shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
 
 
 def _failing(owner: Any, name: str) -> Any:

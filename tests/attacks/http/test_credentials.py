@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.attacks.http.attacker import JSON, NAME, PASSWORD, Attacker
 from tests.attacks.http.conftest import Log
+from tokenkeep.domain.audit import EventFilter, EventKind
 
 TAKING_COOKIE: Final = ("/login", "/refresh", "/logout")
 
@@ -98,7 +99,7 @@ async def test_a_token_of_a_mebibyte_is_refused_unread(attacker: Attacker, log: 
 
 
 async def test_two_cookies_of_the_name_are_refused(attacker: Attacker, log: Log) -> None:
-    """Two refresh cookies mean that somebody planted one: refused, nothing is rotated or ended, nothing logged."""
+    """Two refresh cookies mean that somebody planted one: refused and noted, nothing is rotated, ended or logged."""
     login = await attacker.login(delivery="cookie")
     cookie = login.header("set-cookie").partition(";")[0]
     before = attacker.state()
@@ -113,6 +114,9 @@ async def test_two_cookies_of_the_name_are_refused(attacker: Attacker, log: Log)
             reply.refused(400, "malformed_request")
             assert not reply.all("set-cookie")
     assert attacker.state() == before
+    await attacker.server.graph.refusals.flush()
+    noted = await attacker.server.graph.audit.search(EventFilter(kind=EventKind.REQUEST_REFUSED))
+    assert [event.detail for event in noted] == ["two_cookies"] * 4 * len(TAKING_COOKIE)
     assert cookie.partition("=")[2] not in json.dumps(log())
 
 

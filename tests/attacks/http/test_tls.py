@@ -7,13 +7,15 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import pytest
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.attacks.http.attacker import NAME, PASSWORD
+from tests.system import server_process
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -157,17 +160,17 @@ def test_old_protocols_are_refused(https: TlsServer) -> None:
                 https.handshake(context)
 
 
-def test_a_protocol_that_was_agreed_on_is_spoken(https: TlsServer) -> None:
-    """Whichever of HTTP/1.1 and HTTP/2 the server chooses of a client's offer, it answers in it."""
+def test_the_protocol_that_is_agreed_on_is_http_1_1(https: TlsServer) -> None:
+    """Of a client's offer the server takes HTTP/1.1, and one that speaks HTTP/2 only gets no connection."""
     context = https.certificate.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with https.handshake(context) as connection:
-        if connection.selected_alpn_protocol() == "h2":
-            connection.sendall(_http_2_request(https.port))
-            assert b"\x88" in _read_some(connection, 2)  # `:status: 200`, the first field of the answer (RFC 7541)
-        else:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % https.port)
-            assert _read_some(connection, 1).startswith(b"HTTP/1.1 200 ")
+        assert connection.selected_alpn_protocol() == "http/1.1"
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % https.port)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    context.set_alpn_protocols(["h2"])
+    with pytest.raises(ssl.SSLError):
+        https.handshake(context)
 
 
 def test_plain_http_on_the_https_port_is_no_login(https: TlsServer) -> None:
@@ -230,6 +233,27 @@ def test_a_renewed_certificate_is_served(tmp_path: Path) -> None:
         assert served.count(None) <= 2
 
 
+@pytest.mark.slow
+def test_a_renewal_is_noticed_without_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are looked at again and again: a pair that fits replaces the old one, half a pair is said not to."""
+    command = tmp_path / "tokenkeep-that-looks-more-often"
+    command.write_text(
+        f"#!{sys.executable}\nfrom tokenkeep.cli import main, serve\nserve.RENEWAL_CHECK = 0.05\nmain()\n"
+    )
+    command.chmod(0o700)
+    monkeypatch.setattr(server_process, "COMMAND", command)
+    with TlsServer(tmp_path) as server:
+        server.start()
+        before = server.certificate.serial
+        renewed = Certificate(_made(tmp_path / "new"))
+        shutil.copy(renewed.cert, server.certificate.cert)
+        wait_until(lambda: "not reloaded" in server.log, "the half-done renewal is refused")
+        assert _ask(server) == before
+        shutil.copy(renewed.key, server.certificate.key)
+        wait_until(lambda: _ask(server) == renewed.serial, "the new certificate is served")
+        assert "Traceback" not in server.log
+
+
 def _ask(server: TlsServer) -> int | None:
     """Make one request over a connection of its own; return the serial number of the certificate that was served.
 
@@ -289,30 +313,3 @@ def _allowed_to_be_old() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
-
-
-def _read_some(connection: ssl.SSLSocket, kind: int) -> bytes:
-    """Read an answer of HTTP/1.1 (kind 1), or the frames of HTTP/2 until there is one with headers (kind 2)."""
-    received = b""
-    while (kind == 1 and not received) or (kind == 2 and not any(each == 1 for each in _kinds(received))):
-        data = connection.recv(65_536)
-        assert data
-        received += data
-    return received
-
-
-def _kinds(frames: bytes) -> Iterator[Any]:
-    """Yield the type of each whole frame (RFC 9113 §4.1)."""
-    while len(frames) >= 9 and len(frames) >= 9 + (size := int.from_bytes(frames[:3])):
-        yield frames[3]
-        frames = frames[9 + size :]
-
-
-def _http_2_request(port: int) -> bytes:
-    """Return the preface, empty settings, and one request in literal header fields (RFC 9113 §3.4, RFC 7541 §6.2.2)."""
-    fields = {":method": "GET", ":scheme": "https", ":path": "/livez", ":authority": f"127.0.0.1:{port}"}
-    block = b"".join(
-        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields.items()
-    )
-    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + len(block).to_bytes(3) + bytes([1, 5, 0, 0, 0, 1]) + block

@@ -71,6 +71,8 @@ UNSAFE: Final = {
     "a star as proxy": Unsafe("trusted-proxies", {"TRUSTED_PROXIES": "*"}, "trusted_proxies"),
     "no limits in public": Unsafe("rate-limits", {**PUBLIC, "RATE_LIMITS": "off"}, "rate_limits"),
     "short operations token": Unsafe("ops-token", {"OPS_TOKEN": "a-token-of-31-characters-abcdef"}, "ops_token"),
+    "known operations token": Unsafe("ops-token", {"OPS_TOKEN": "changeme" * 8}, "ops_token is weak"),
+    "repeated operations token": Unsafe("ops-token", {"OPS_TOKEN": "ab" * 32}, "ops_token is weak"),
 }
 
 OVERRIDDEN: Final = {what: unsafe for what, unsafe in UNSAFE.items() if unsafe.override}
