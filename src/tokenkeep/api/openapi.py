@@ -85,7 +85,7 @@ def describe(endpoints: Sequence[Endpoint], about: About) -> dict[str, Any]:
     ordered = sorted(answers | bodies, key=lambda schema: schema.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
-        audience = schema["properties"].get("audience")
+        audience = schema.get("properties", {}).get("audience")
         if audience is not None:
             audience["anyOf"] = [{"enum": list(about.audiences)}, {"type": "null"}]
     paths: dict[str, dict[str, Any]] = {}
