@@ -38,6 +38,10 @@ BY_LIBRARY: Final = {
     "space before the colon": (b"GET /me HTTP/1.1\r\n" + HOST + b"Authorization : Bearer x\r\n\r\n", 400),
     "header without a colon": (b"GET /me HTTP/1.1\r\n" + HOST + b"X-A b\r\n\r\n", 400),
     "a thousand headers": (b"GET /me HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 1_000 + b"\r\n", 431),
+    "header section of 100 KiB": (
+        b"GET /me HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 102_400 + b"\r\n\r\n",
+        431,
+    ),
     "a token of a mebibyte": (
         b"GET /me HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"a" * (1 << 20) + b"\r\n\r\n",
         431,
