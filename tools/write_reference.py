@@ -337,8 +337,8 @@ Every refusal is an `application/problem+json` document: `type`, `title`, `statu
 The answer's `X-Request-Id` is the `request_id` of its log line, which says more than the client is told.
 
 Two sorts of requests get no document, since they end before they are requests: what is not well-formed HTTP/1.1 (400,
-or the end of the connection), and what has a path over 64 KiB (414), more than 100 headers or a header section over
-80 KiB (431). Their answers are empty, and they are not logged.
+or the end of the connection), and what has a path over 64 KiB (414), more than 100 headers or a header section far
+above 64 KiB (431). Their answers are empty, and they are not logged.
 
 What `tokenkeep serve` says when it does not start is in [deployment](deployment.md#when-it-does-not-start).
 """

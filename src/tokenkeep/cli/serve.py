@@ -38,7 +38,7 @@ DRAIN: Final = 10
 HEADER_TIMEOUT: Final = 5_000
 """Milliseconds in which a connection must have sent the headers of a request."""
 LARGEST_SECTION: Final = 80 * 1024
-"""Bytes that are read of a header section; a larger one gets an empty 431, one above `LARGEST_HEADERS` a document."""
+"""Bytes after which no more is read of a header section: an empty 431. Up to here, 64 KiB too, it gets a document."""
 PARENT_CHECK: Final = 1
 """Seconds between two looks at whether the main process is still there."""
 RENEWAL_CHECK: Final = 30

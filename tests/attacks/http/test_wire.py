@@ -38,6 +38,10 @@ BY_LIBRARY: Final = {
     "space before the colon": (b"GET /me HTTP/1.1\r\n" + HOST + b"Authorization : Bearer x\r\n\r\n", 400),
     "header without a colon": (b"GET /me HTTP/1.1\r\n" + HOST + b"X-A b\r\n\r\n", 400),
     "a thousand headers": (b"GET /me HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 1_000 + b"\r\n", 431),
+    "header section of 200 KiB": (
+        b"GET /me HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 204_800 + b"\r\n\r\n",
+        431,
+    ),
     "a token of a mebibyte": (
         b"GET /me HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"a" * (1 << 20) + b"\r\n\r\n",
         431,
@@ -97,8 +101,8 @@ BY_US: Final = {
         413,
         "body_too_large",
     ),
-    "header section of 32 KiB": (
-        b"GET /me HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 32_768 + b"\r\n\r\n",
+    "header section of 64 KiB": (
+        b"GET /me HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 65_536 + b"\r\n\r\n",
         431,
         "headers_too_large",
     ),

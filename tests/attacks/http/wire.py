@@ -173,7 +173,8 @@ class Target:
 
     def lines(self, since: int = 0) -> list[dict[str, Any]]:
         """Return what was logged since a position of the log; each line must be one JSON object."""
-        return [json.loads(line) for line in self.process.log[since:].splitlines() if line.startswith("{")]
+        whole = self.process.log[since:].rpartition("\n")[0]  # the last line may only just be being written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def wait_for_lines(self, since: int, known_as: str) -> list[dict[str, Any]]:
         """Return the lines of the request with this id since a position of the log, once it has been answered."""
