@@ -43,6 +43,18 @@ def test_steady_work_has_a_close_bound():
     assert durations.bound("a") == pytest.approx(0.2)
 
 
+def test_bound_comes_down_when_the_first_measurement_was_unlucky():
+    """Work that turns out to be quicker than it was first measured never moves the bound up."""
+    durations = Durations()
+    durations.note("a", 1.5)
+    bounds = [durations.bound("a")]
+    for _ in range(30):
+        durations.note("a", 0.5)
+        bounds.append(durations.bound("a"))
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[-1] < 0.6
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_bound_is_hardly_ever_exceeded(seed: int):
     """Of a thousand runs of varying length, nearly all stay below the bound of that moment."""
