@@ -12,7 +12,7 @@ LONGEST: Final = 10.0
 """Seconds that count at most: a machine that was suspended has learnt nothing about hashing."""
 
 _GAIN: Final = 1 / 8
-_DEVIATION_GAIN: Final = 1 / 4
+_DEVIATION_GAIN: Final = 1 / 16
 _DEVIATIONS: Final = 6
 _FIRST_DEVIATION: Final = 1 / 12
 
