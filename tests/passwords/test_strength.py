@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zxcvbn as library
 
+from tokenkeep.domain.accounts import PasswordPolicy, parse_name
+from tokenkeep.domain.password_strength import context_words
 from tokenkeep.passwords.strength import LOOKED_AT, LOOKED_AT_OF_SYMBOLS, measure
 
 LETTERLIKE = "4@8({[<3691!|70$5+%2"
@@ -95,6 +99,14 @@ def test_explanation_does_not_quote_the_password(password: str):
 def test_any_text_can_be_judged(password: str):
     """Control characters, foreign scripts and what means something to a pattern raise nothing."""
     assert 0 <= measure(password, [password[:10], ""]).score <= 4
+
+
+def test_password_of_the_readme_is_strong():
+    """The password with which the README tells the story is one that may be set for its account."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    passwords = set(re.findall(r"--password-stdin <<< '([^']+)'|\"password\":\"([a-z-]+)\"", readme))
+    assert {one or other for one, other in passwords} == {"correct-horse-battery"}
+    assert measure("correct-horse-battery", context_words(parse_name("Ada"), PasswordPolicy())).score >= 3
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""How long work of each kind takes on this machine: measured, and smoothed as RFC 6298 smooths round-trip times."""
+"""How long work of each kind takes on this machine: measured, and smoothed much as RFC 6298 smooths round trips.
+
+Only what takes longer than the mean counts as deviation: work that was quicker than expected moves no bound up.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ LONGEST: Final = 10.0
 """Seconds that count at most: a machine that was suspended has learnt nothing about hashing."""
 
 _GAIN: Final = 1 / 8
-_DEVIATION_GAIN: Final = 1 / 4
-_DEVIATIONS: Final = 4
+_DEVIATION_GAIN: Final = 1 / 16
+_DEVIATIONS: Final = 6
+_FIRST_DEVIATION: Final = 1 / 12
 
 
 class Durations:
-    """Remembers mean and deviation of each kind of work, in seconds."""
+    """Remembers mean and upward deviation of each kind of work, in seconds."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[float, float]] = {}
@@ -26,10 +30,10 @@ class Durations:
         """Take in that work of a kind has just taken so long."""
         seconds = min(seconds, LONGEST)
         if kind not in self._known:
-            self._known[kind] = (seconds, seconds / 8)
+            self._known[kind] = (seconds, seconds * _FIRST_DEVIATION)
             return
         mean, deviation = self._known[kind]
-        deviation += _DEVIATION_GAIN * (abs(seconds - mean) - deviation)
+        deviation += _DEVIATION_GAIN * (max(0.0, seconds - mean) - deviation)
         self._known[kind] = (mean + _GAIN * (seconds - mean), deviation)
 
     def mean(self, kind: Hashable) -> float:

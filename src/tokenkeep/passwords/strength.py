@@ -10,7 +10,7 @@ from tokenkeep.domain.password_strength import LEAST_SCORE, Strength
 
 LOOKED_AT: Final = 40
 """Characters that are looked at: time grows with their square, and what they are worth, the whole is worth too."""
-LOOKED_AT_OF_SYMBOLS: Final = 20
+LOOKED_AT_OF_SYMBOLS: Final = 16
 """Characters that are looked at when many of them can stand for letters: each such sign multiplies the ways to read."""
 MANY_SYMBOLS: Final = 8
 

@@ -294,6 +294,7 @@ def test_the_real_server_writes_no_secret_anywhere(
 COMMANDS: dict[str, tuple[list[str], str]] = {
     "audit search": (["--json"], ""),
     "audit tail": ([], ""),
+    "calibrate": (["--target", "1ms", "--memory", "8MiB"], ""),
     "doctor": (["--json"], ""),
     "migrate": ([], ""),
     "openapi": ([], ""),
@@ -308,12 +309,15 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "users add": (["Grace", "--password-stdin"], NEW_PASSWORD),
     "users disable": (["Ada"], ""),
     "users enable": (["Ada"], ""),
+    "users import": (["accounts.jsonl"], ""),
     "users list": (["--json"], ""),
     "users set-password": (["Ada", "--password-stdin"], NEW_PASSWORD),
     "users set-role": (["Ada", "user"], ""),
     "users delete": (["Ada", "--yes"], ""),
 }
 """Arguments and input with which each command does its work; those that print or serve by purpose are left out."""
+
+IMPORTED_HASH = "$2b$04$XsdlX6i3vkUEBtHcTvHk7eBHSFGqQ3v/FEBk6Srr.eKZ3hGmbdtd6"
 
 LEFT_OUT = {"serve", "secret generate"}
 """Served above; prints a secret, since that is what it is for."""
@@ -325,6 +329,8 @@ def test_no_command_prints_a_secret(tmp_path: Path, canaries: Canaries, monkeypa
     key = Key.generate("ES256").to_jwk(private=True)
     (tmp_path / "key.json").write_text(json.dumps(dict(key)))
     canaries.add(str(key["d"]))
+    (tmp_path / "accounts.jsonl").write_text(json.dumps({"name": "Imported", "password_hash": IMPORTED_HASH}))
+    canaries.add(IMPORTED_HASH)
     assert {*COMMANDS, *LEFT_OUT} <= set(_names(commands)), "a command is gone"
     unknown = set(_names(commands)) - {*COMMANDS, *LEFT_OUT}
     assert not unknown, f"tell this test how to call {unknown}"

@@ -70,6 +70,7 @@ UNSAFE: Final = {
     "a name as proxy": Unsafe("trusted-proxies", {"TRUSTED_PROXIES": "proxy.example.test"}, "trusted_proxies"),
     "a star as proxy": Unsafe("trusted-proxies", {"TRUSTED_PROXIES": "*"}, "trusted_proxies"),
     "no limits in public": Unsafe("rate-limits", {**PUBLIC, "RATE_LIMITS": "off"}, "rate_limits"),
+    "weak hashing": Unsafe("password-hashing", {"ARGON2_MEMORY": "8192"}, "argon2_memory"),
     "short operations token": Unsafe("ops-token", {"OPS_TOKEN": "a-token-of-31-characters-abcdef"}, "ops_token"),
     "known operations token": Unsafe("ops-token", {"OPS_TOKEN": "changeme" * 8}, "ops_token is weak"),
     "repeated operations token": Unsafe("ops-token", {"OPS_TOKEN": "ab" * 32}, "ops_token is weak"),
