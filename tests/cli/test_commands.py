@@ -202,6 +202,7 @@ def test_database_without_a_schema_is_told(run: Run, data: Path):
     """A database that this version has not made ready yet names the command that does."""
     for file in data.glob("tokenkeep.db*"):
         file.unlink()
+    (data / "tokenkeep.db").touch(0o600)
     outcome = run("users", "list")
     assert outcome.code == 1
     assert "tokenkeep migrate" in outcome.complaint

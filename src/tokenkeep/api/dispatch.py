@@ -18,7 +18,7 @@ from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.accounts import ADMIN_ROLE
 from tokenkeep.domain.audit import EventKind
-from tokenkeep.domain.errors import Refusal
+from tokenkeep.domain.errors import Refusal, StorageUnavailable
 from tokenkeep.verifier import Forbidden, InvalidToken, Refused
 
 _log = logging.getLogger(__name__)
@@ -110,7 +110,9 @@ def _note(services: Services, request: Request, error: Exception) -> None:
 
 def _tell(endpoint: Endpoint, error: Exception) -> None:
     """Log why a request was refused; the client is told less."""
-    if isinstance(error, Refusal | Refused | RequestRefused):
+    if isinstance(error, StorageUnavailable):
+        _log.warning("%s %s refused: %s: %s", endpoint.method, endpoint.path, error.code, error)
+    elif isinstance(error, Refusal | Refused | RequestRefused):
         _log.info("%s %s refused: %s: %s", endpoint.method, endpoint.path, error.code, error)
     else:
         _log.error("%s %s failed", endpoint.method, endpoint.path, exc_info=error)

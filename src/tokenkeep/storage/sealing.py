@@ -48,7 +48,10 @@ class Sealer:
             nonce, sealed = envelope[start : start + _NONCE_SIZE], envelope[start + _NONCE_SIZE :]
             return self._cipher(version).decrypt(nonce, sealed, _associated_data(purpose, name))
         except UnknownSecretVersion as error:
-            raise SecretMismatch(f"{purpose} {name}: {error}") from None
+            raise SecretMismatch(
+                f"{purpose} {name}: {error}. Put the server secret back that the database was made with, or name it in "
+                "previous_secrets; if it is lost, run: tokenkeep recover"
+            ) from None
         except (InvalidTag, IndexError, ValueError):
             raise SecretMismatch(f"{purpose} {name} does not open: it was damaged or moved") from None
 

@@ -17,7 +17,9 @@ from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.flows.ports import Clock
+from tokenkeep.storage.file_access import explain as explain_file
 from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+from tokenkeep.storage.sql.sqlite_trouble import explain
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -64,8 +66,8 @@ class SqliteDatabase:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._writer = _Worker(self._connect, "BEGIN IMMEDIATE", "sqlite-write")
-        self._reader = _Worker(self._connect_reader, "BEGIN", "sqlite-read")
+        self._writer = _Worker(path, self._connect, "BEGIN IMMEDIATE", name="sqlite-write")
+        self._reader = _Worker(path, self._connect_reader, "BEGIN", name="sqlite-read")
 
     async def open(self) -> None:
         """Connect, creating the file readable by its owner only.
@@ -105,7 +107,7 @@ class SqliteDatabase:
         except FileExistsError:
             return
         except OSError as error:
-            raise StorageUnavailable(f"SQLite: {self._path}: {error.strerror}") from None
+            raise StorageUnavailable(f"SQLite: {explain_file(self._path, 'made', error)}") from None
 
     def _drive(self, connection: sqlite3.Connection, steps: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
         return _drive_to_end(steps(SqliteTransaction(connection, self._clock.now()), *args))
@@ -135,7 +137,8 @@ class SqliteDatabase:
 class _Worker:
     """A thread with a connection of its own, on which it runs one transaction after the other."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], begin: str, name: str) -> None:
+    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], begin: str, *, name: str) -> None:
+        self._path = path
         self._connect = connect
         self._begin = begin
         self._name = name
@@ -164,7 +167,7 @@ class _Worker:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError):
             raise  # a mistake in a statement, and no trouble of the database
         except sqlite3.DatabaseError as error:
-            raise StorageUnavailable(f"SQLite: {error}") from error
+            raise StorageUnavailable(explain(self._path, error)) from error
 
     def _transact(self, work: Callable[[sqlite3.Connection], T], asked_at: float) -> T:
         connection = self._held()
