@@ -145,11 +145,10 @@ def _server_secret(settings: Settings) -> Iterator[Finding]:
 
 
 def _is_placeholder(text: str) -> bool:
-    """Tell whether a secret is a text from an example, or one text again and again."""
+    """Tell whether a secret is a text from an example, or one text three times and more."""
     words = "".join(filter(str.isalnum, text.lower()))
-    return bool(_PLACEHOLDERS.search(words)) or any(
-        text.startswith(text[length:]) for length in range(1, len(text) // 2 + 1)
-    )
+    repeated = any(text.startswith(text[length:]) for length in range(1, len(text) // 3 + 1))
+    return repeated or _PLACEHOLDERS.search(words) is not None
 
 
 def _access_life(settings: Settings) -> Iterator[Finding]:
