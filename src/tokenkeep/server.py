@@ -281,6 +281,8 @@ class AuthServer:
         except DataDirectoryError as error:
             if required or self._directory.exists():
                 raise
+            if not self.settings.allow_unmarked_database:
+                raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
             _log.warning("%s; a database that is put back to an older state will not be noticed", error)
 
     def _require_data(self) -> None:

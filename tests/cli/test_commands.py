@@ -16,6 +16,7 @@ from tests.cli.conftest import Run
 from tokenkeep.assembly import describe_api
 from tokenkeep.cli.main import commands
 from tokenkeep.settings import Settings
+from tokenkeep.settings.options import OPTIONS, Option
 
 
 def every_command(
@@ -79,6 +80,17 @@ def test_every_command_explains_itself(run: Run, path: tuple[str, ...], flag: st
             assert parameter.help, parameter.name
             assert parameter.opts[0] in outcome.out
     assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: option.name)
+def test_serve_explains_every_setting(run: Run, option: Option):
+    """The help of `serve` has each setting with its default; a secret, which is no flag, is left out."""
+    told = " ".join(run("serve", "--help").out.split())
+    default = f"[default: {option.show(option.default)}]"
+    if option.kind.secret:
+        assert f"{option.flag} " not in told
+    else:
+        assert f"{option.flag} {option.kind.word.upper()} {option.help} {default}" in told
 
 
 def test_version_is_told(run: Run):

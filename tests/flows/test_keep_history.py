@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from tests.flows.stage import PASSWORD, Stage
+from tests.postgres_server import PostgresSchema
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken, StorageUnavailable
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.flows import keep_history
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings
+from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.data_directory import DataDirectoryError
 from tokenkeep.storage.high_water_mark import FileMark
 
 
@@ -76,6 +78,57 @@ async def test_a_history_without_a_mark_is_not_served(
     assert mark.read_text() == before
     async with AuthServer(settings, clock=clock) as server:
         assert await Stage(server, clock).login()
+
+
+@pytest.mark.postgres
+@pytest.mark.xdist_group("postgres")
+async def test_a_new_node_has_to_be_vouched_for(
+    tmp_path: Path, postgres_schema: PostgresSchema, caplog: pytest.LogCaptureFixture
+):
+    """A server process that is new to a PostgreSQL database which others serve starts once with the setting."""
+    first = Settings(
+        data_dir=tmp_path / "first",
+        database_url=Secret(postgres_schema.url),
+        secret=Secret("a server secret that is long enough: 5e7d"),
+        hash_concurrency=1,
+    )
+    async with AuthServer(first):
+        pass
+    second = replace(first, data_dir=tmp_path / "second")
+    with pytest.raises(RolledBack, match="--allow-unmarked-database on"):
+        async with AuthServer(second):
+            pass
+    beside = AuthServer(second)
+    await beside.open_for_commands()
+    await beside.graph.history.keep()
+    await beside.close()
+    assert not (tmp_path / "second/high-water-mark").exists()
+    async with AuthServer(replace(second, allow_unmarked_database=True)):
+        assert "UNSAFE, allowed by allow_unmarked_database" in caplog.text
+    for node in (first, second):
+        async with AuthServer(node):
+            pass
+
+
+@pytest.mark.postgres
+@pytest.mark.xdist_group("postgres")
+async def test_a_node_that_can_keep_no_mark_has_to_be_vouched_for_each_time(
+    tmp_path: Path, postgres_schema: PostgresSchema
+):
+    """Where no data directory can be made, each start needs the setting, also the first on a new database."""
+    (tmp_path / "file").touch()
+    node = Settings(
+        data_dir=tmp_path / "file/data",
+        database_url=Secret(postgres_schema.url),
+        secret=Secret("a server secret that is long enough: 5e7d"),
+        hash_concurrency=1,
+    )
+    for _ in range(2):
+        with pytest.raises(DataDirectoryError, match=r"cannot be made: .*--allow-unmarked-database on"):
+            async with AuthServer(node):
+                pass
+        async with AuthServer(replace(node, allow_unmarked_database=True)):
+            pass
 
 
 async def test_commands_do_not_make_a_mark(settings: Settings, clock: SettableClock):

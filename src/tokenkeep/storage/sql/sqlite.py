@@ -120,7 +120,9 @@ class SqliteDatabase:
         try:
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
-                raise StorageUnavailable(f"SQLite: {self._path} cannot keep a write-ahead log (it says {mode})")
+                raise StorageUnavailable(
+                    f"SQLite: {self._path} cannot keep a write-ahead log (it says {mode}); keep it on a local disk"
+                )
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
