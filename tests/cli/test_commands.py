@@ -15,8 +15,10 @@ import pytest
 from tests.cli.conftest import Run
 from tokenkeep.assembly import describe_api
 from tokenkeep.cli.main import commands
+from tokenkeep.domain.history import MarkUnavailable
 from tokenkeep.settings import Settings
 from tokenkeep.settings.options import OPTIONS, Option
+from tokenkeep.storage.high_water_mark import FileMark
 
 
 def every_command(
@@ -220,6 +222,20 @@ def test_database_without_a_schema_is_told(run: Run, data: Path):
     assert "tokenkeep migrate" in outcome.complaint
     assert run("migrate").code == 0
     assert run("users", "list").code == 0
+
+
+def test_what_is_done_is_not_called_undone(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch):
+    """When only the high-water mark cannot be moved, the command is done: it says so, and ends with 0."""
+
+    def refuse(*_: object) -> None:
+        raise MarkUnavailable("there is no room")
+
+    assert run("users", "add", "Ada", "--password-stdin", stdin="correct-horse-battery").code == 0
+    monkeypatch.setattr(FileMark, "write", refuse)
+    outcome = run("users", "disable", "Ada")
+    assert outcome.code == 0
+    assert "done, but the high-water mark was not moved: there is no room" in outcome.err
+    assert "disabled" in run("users", "list").out
 
 
 def test_migrating_twice_changes_nothing(run: Run, data: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.history import MarkUnavailable, Position
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
+from tokenkeep.storage import high_water_mark
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.durable_file import replace_durably
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
@@ -187,6 +189,22 @@ def test_the_mark_moves_forward_only(directory: DataDirectory):
     assert FileMark(directory.mark).read() == Position("first", 7)
     FileMark(directory.mark).write(Position("second", 0))
     assert FileMark(directory.mark).read() == Position("second", 0)
+
+
+def test_a_slow_writer_does_not_move_the_mark_back(directory: DataDirectory, monkeypatch: pytest.MonkeyPatch):
+    """Who has looked at the mark and not written yet keeps others waiting, so that the later mark is the last."""
+    later = threading.Thread(target=FileMark(directory.mark).write, args=(Position("first", 7),))
+
+    def dawdle(path: Path, text: str) -> None:
+        monkeypatch.undo()
+        later.start()
+        later.join(0.5)
+        replace_durably(path, text)
+
+    monkeypatch.setattr(high_water_mark, "replace_durably", dawdle)
+    FileMark(directory.mark).write(Position("first", 5))
+    later.join()
+    assert FileMark(directory.mark).read() == Position("first", 7)
 
 
 def test_many_writers_leave_the_latest_mark(directory: DataDirectory):

@@ -61,7 +61,7 @@ async def _open_and_run(settings: Settings, work: Callable[[AuthServer], Awaitab
     server = AuthServer(settings)
     await server.open_for_commands()
     try:
-        await server.graph.history.keep()
+        await server.graph.history.check()
         result = await work(server)
         try:
             await server.graph.history.keep()
