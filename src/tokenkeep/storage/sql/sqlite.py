@@ -146,6 +146,7 @@ class _Worker:
         self._name = name
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
 
     async def start(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
@@ -194,10 +195,25 @@ class _Worker:
     def _held(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StorageUnavailable("the database is not open")
+        # What is written to a file that has no name any more would be answered, and be gone after a restart.
+        if self._place() != self._opened:
+            raise StorageUnavailable(
+                f"SQLite: {self._path} was moved or replaced while it was open: stop the server before you put a "
+                "database back, then run: tokenkeep recover"
+            )
         return self._connection
 
     def _open(self) -> None:
         self._connection = self._connect()
+        self._opened = self._place()
+
+    def _place(self) -> tuple[int, int] | None:
+        """Return which file is under the path; None if there is none."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _close(self) -> None:
         if self._connection is not None:
