@@ -90,11 +90,12 @@ def test_a_worker_that_outlives_its_server_keeps_others_away(server: ServerProce
     """While a worker of a killed server lives, no other server opens its data; when it has ended, one does."""
     worker = worker_of(server)
     worker.suspend()
-    os.kill(server.pid, signal.SIGKILL)
-    server.wait()
-    twin = ServerProcess(server.directory)
-    serve(twin).check_refusal(rf"another server process uses {server.data}", r"stop it")
-    worker.resume()
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        serve(ServerProcess(server.directory)).check_refusal(rf"another server process uses {server.data}", r"stop it")
+    finally:
+        worker.resume()
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker has ended")
     server.start()
     assert server.stop() == 0
