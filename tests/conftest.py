@@ -15,6 +15,9 @@ from tests.settable_clock import SettableClock
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
+# Settings files that others may write are refused: what tests write must not depend on the mask of whoever runs them.
+os.umask(0o022)
+
 # No deadline: the first example of a property pays for imports, and machines differ. `--hypothesis-profile` chooses.
 hypothesis.settings.register_profile("usual", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=5_000)

@@ -24,9 +24,12 @@ from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
+from tokenkeep.domain.errors import Refusal
+from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
+from tokenkeep.domain.signing_keys import AlgorithmChanged
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
@@ -51,7 +54,7 @@ from tokenkeep.flows.new_passwords import NewPasswords
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
-from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
+from tokenkeep.flows.ports import Clock, HighWaterMark, SecretMismatch, Storage
 from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
 from tokenkeep.flows.recover import Recover
@@ -64,16 +67,29 @@ from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.settings.kinds import Rate
-from tokenkeep.storage.data_directory import DataDirectory
+from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.migrate import SchemaMismatch
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
 from tokenkeep.verifier import TokenVerifier
 
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
+
+CANNOT_SERVE: Final = (
+    Refusal,
+    RolledBack,
+    MarkUnavailable,
+    AlgorithmChanged,
+    SecretMismatch,
+    SettingsError,
+    DataDirectoryError,
+    SchemaMismatch,
+)
+"""Errors that say in a line what is wrong with the surroundings, and what to do; all others are defects."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SQLITE_URL: Final = "sqlite:///"
@@ -103,6 +119,7 @@ class Outside:
     observe_event: Callable[[Event], None]
     exposition: Callable[[], bytes]
     mark: HighWaterMark
+    unmarked: bool
     claims: ClaimsHook | None
 
 
@@ -155,7 +172,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         import_accounts=ImportAccounts(storage),
         key_ring=key_ring,
         rotate_keys=rotate_keys,
-        history=KeepHistory(storage, outside.mark),
+        history=KeepHistory(storage, outside.mark, unmarked=outside.unmarked),
         purge=Purge(storage, audit_retention=settings.audit_retention // _MILLISECOND),
         refusals=refusals,
         audit=ReadAudit(storage),
@@ -205,6 +222,23 @@ def sqlite_file(settings: Settings, directory: DataDirectory) -> Path:
     return Path(settings.database_url.reveal().removeprefix(_SQLITE_URL))
 
 
+def require_data(settings: Settings, directory: DataDirectory) -> None:
+    """Return if what a server has made is there, for a command beside it.
+
+    Raises:
+        DataDirectoryError: the data directory or the embedded database is missing, and only `serve` makes them; or
+            the directory is not ours, or open to others.
+    """
+    if not is_embedded(settings):
+        directory.check_closed()
+        return
+    directory.require()
+    if not sqlite_file(settings, directory).exists():
+        raise DataDirectoryError(
+            f"no database at {sqlite_file(settings, directory)}; start the server once with: tokenkeep serve"
+        )
+
+
 def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) -> Database:
     """Return the configured database, not yet open."""
     url = settings.database_url.reveal() if settings.database_url else None
@@ -224,19 +258,23 @@ def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) 
 
     Raises:
         SettingsError: there is none, or it is too short.
-        DataDirectoryError: the one in the data directory cannot be read or made.
+        DataDirectoryError: the one in the data directory is missing, too short, or cannot be read or made.
     """
     if settings.secret is not None:
         text: str | None = settings.secret.reveal()
     else:
-        text = directory.read_secret() or (
-            directory.create_secret(sqlite_file(settings, directory)) if create else None
-        )
+        text = directory.read_secret()
+        if text is None and create:
+            text = directory.create_secret(sqlite_file(settings, directory))
+        if text is None and is_embedded(settings):
+            text = directory.require_secret()
     if text is None:
         raise SettingsError("no server secret: set TOKENKEEP_SECRET (make one with: tokenkeep secret generate)")
     try:
         return SecretRing(text.encode(), [previous.reveal().encode() for previous in settings.previous_secrets])
     except ValueError as error:
+        if settings.secret is None:
+            raise DataDirectoryError(f"server secret {directory.secret} is damaged: {error}; {PUT_BACK}") from None
         raise SettingsError(f"secret: {error}; make one with: tokenkeep secret generate") from None
 
 

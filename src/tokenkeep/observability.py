@@ -135,8 +135,10 @@ class Metrics:
 
 
 def log_request(request: Answered) -> None:
-    """Write the one line of an answered request."""
-    if _log.isEnabledFor(logging.INFO):
+    """Write the one line of an answered request; a warning if the database kept it from being answered."""
+    refused = request.refused or ""
+    level = logging.WARNING if refused.partition(":")[0] == "storage_unavailable" else logging.INFO
+    if _log.isEnabledFor(level):
         told = {
             "method": request.method,
             "path": _TOKEN.sub(r"\1…", request.path),
@@ -144,7 +146,7 @@ def log_request(request: Answered) -> None:
             "ms": round(request.seconds * 1000, 2),
             "address": request.address,
         }
-        _log.info("request", extra=told if request.refused is None else {**told, "refused": request.refused})
+        _log.log(level, "request", extra=told if request.refused is None else {**told, "refused": request.refused})
 
 
 def _add_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.assembly import (
+    CANNOT_SERVE,
     ObjectGraph,
     Outside,
     SystemClock,
@@ -23,10 +24,9 @@ from tokenkeep.assembly import (
     frame_policy,
     is_embedded,
     read_secrets,
+    require_data,
 )
 from tokenkeep.contract.revocation import RevocationSet
-from tokenkeep.domain.errors import StorageUnavailable
-from tokenkeep.domain.history import RolledBack
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background, Chore
@@ -35,7 +35,7 @@ from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
-from tokenkeep.settings import Settings, SettingsError, check_safety, load
+from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
 from tokenkeep.storage.sql.database import Database
@@ -44,8 +44,6 @@ from tokenkeep.verifier import TokenVerifier
 
 _log = logging.getLogger(__name__)
 
-RELEASED_AT: Final = 1_767_225_600_000
-"""Milliseconds since the epoch before which this version did not exist; a clock that stands earlier is wrong."""
 REVOCATION_POLL: Final = 0.25
 """Seconds between two looks at whether another process has revoked something."""
 AUDIT_INTERVAL: Final = 0.5
@@ -142,8 +140,7 @@ class AuthServer:
         embedded = is_embedded(self.settings)
         for finding in self._unsafe:
             _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
-        if self._clock.now() < RELEASED_AT:
-            raise SettingsError("the clock of this machine stands before this version was made: set it")
+        check_clock(self._clock.now())
         async with self._closed_on_error():
             self._prepare_directory(required=embedded)
             if embedded and self._exclusive:
@@ -151,7 +148,7 @@ class AuthServer:
                 self._exit.callback(self._directory.unlock)
             graph, database = await self._connect(create_secret=embedded)
             await migrate(database)
-            await graph.history.check()
+            await graph.history.begin()
             await graph.follow_revocations.remember_access_life(graph.access_life)
             await graph.rotate_keys.establish()
             await graph.password_kinds.poll()
@@ -186,8 +183,10 @@ class AuthServer:
         """
         self._require_closed()
         async with self._closed_on_error():
-            self._require_directory()
-            _, database = await self._connect(create_secret=False)
+            self._require_data()
+            # A machine that runs commands on a shared database need never have served it.
+            unmarked = not is_embedded(self.settings)
+            _, database = await self._connect(create_secret=False, unmarked=unmarked)
             await check_current(database)
 
     async def migrate(self) -> list[Migration]:
@@ -196,7 +195,7 @@ class AuthServer:
         Raises:
             DataDirectoryError, SettingsError, SchemaMismatch, StorageUnavailable: it cannot, and why.
         """
-        self._require_directory()
+        self._require_data()
         database = choose_database(self.settings, self._directory, self._clock)
         try:
             await database.open()
@@ -212,7 +211,7 @@ class AuthServer:
         """
         self._require_closed()
         async with self._closed_on_error():
-            self._require_directory()
+            self._require_data()
             if is_embedded(self.settings):
                 self._directory.lock()
                 self._exit.callback(self._directory.unlock)
@@ -283,15 +282,17 @@ class AuthServer:
         try:
             self._directory.create()
         except DataDirectoryError as error:
-            if required:
+            if required or self._directory.exists():
                 raise
+            if not self.settings.allow_unmarked_database:
+                raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
             _log.warning("%s; a database that is put back to an older state will not be noticed", error)
 
-    def _require_directory(self) -> None:
-        if self.settings.database_url is None:
-            self._directory.require()
+    def _require_data(self) -> None:
+        check_clock(self._clock.now())
+        require_data(self.settings, self._directory)
 
-    async def _connect(self, *, create_secret: bool) -> tuple[ObjectGraph, Database]:
+    async def _connect(self, *, create_secret: bool, unmarked: bool = False) -> tuple[ObjectGraph, Database]:
         secret_ring = read_secrets(self.settings, self._directory, create=create_secret)
         database = choose_database(self.settings, self._directory, self._clock)
         self._exit.push_async_callback(database.close)
@@ -306,7 +307,8 @@ class AuthServer:
             exposition=lambda: self._metrics.exposition(
                 revocations=len(self._revoked), dropped=self.graph.refusals.dropped
             ),
-            mark=FileMark(self._directory.mark) if self._directory.path.is_dir() else MemoryMark(),
+            mark=FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(),
+            unmarked=self.settings.allow_unmarked_database or unmarked,
             claims=self._claims,
         )
         graph = assemble(self.settings, outside)
@@ -340,5 +342,5 @@ async def _finish(graph: ObjectGraph) -> None:
     try:
         await graph.refusals.flush()
         await graph.history.keep()
-    except (StorageUnavailable, RolledBack, DataDirectoryError) as error:
+    except CANNOT_SERVE as error:
         _log.error("the last audit events or the high-water mark were not written: %s", error)

@@ -15,7 +15,10 @@ import pytest
 from tests.cli.conftest import Run
 from tokenkeep.assembly import describe_api
 from tokenkeep.cli.main import commands
+from tokenkeep.domain.history import MarkUnavailable
 from tokenkeep.settings import Settings
+from tokenkeep.settings.options import OPTIONS, Option
+from tokenkeep.storage.high_water_mark import FileMark
 
 
 def every_command(
@@ -95,6 +98,17 @@ def test_every_command_explains_itself(run: Run, path: tuple[str, ...], flag: st
             assert parameter.help, parameter.name
             assert parameter.opts[0] in outcome.out
     assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: option.name)
+def test_serve_explains_every_setting(run: Run, option: Option):
+    """The help of `serve` has each setting with its default; a secret, which is no flag, is left out."""
+    told = " ".join(run("serve", "--help").out.split())
+    default = f"[default: {option.show(option.default)}]"
+    if option.kind.secret:
+        assert f"{option.flag} " not in told
+    else:
+        assert f"{option.flag} {option.kind.word.upper()} {option.help} {default}" in told
 
 
 def test_version_is_told(run: Run):
@@ -240,11 +254,26 @@ def test_database_without_a_schema_is_told(run: Run, data: Path):
     """A database that this version has not made ready yet names the command that does."""
     for file in data.glob("tokenkeep.db*"):
         file.unlink()
+    (data / "tokenkeep.db").touch(0o600)
     outcome = run("users", "list")
     assert outcome.code == 1
     assert "tokenkeep migrate" in outcome.complaint
     assert run("migrate").code == 0
     assert run("users", "list").code == 0
+
+
+def test_what_is_done_is_not_called_undone(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch):
+    """When only the high-water mark cannot be moved, the command is done: it says so, and ends with 0."""
+
+    def refuse(*_: object) -> None:
+        raise MarkUnavailable("there is no room")
+
+    assert run("users", "add", "Ada", "--password-stdin", stdin="correct-horse-battery").code == 0
+    monkeypatch.setattr(FileMark, "write", refuse)
+    outcome = run("users", "disable", "Ada")
+    assert outcome.code == 0
+    assert "done, but the high-water mark was not moved: there is no room" in outcome.err
+    assert "disabled" in run("users", "list").out
 
 
 def test_migrating_twice_changes_nothing(run: Run, data: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.another_user import give_away
 from tokenkeep.settings import Secret, SettingsError, load
 
 LONG = "a server secret that is long enough: 0f3b"
@@ -30,6 +31,26 @@ def test_without_sources_all_is_default(folder: Path):
     loaded = load(environ={})
     assert loaded.settings.issuer == "http://127.0.0.1:8000"
     assert loaded.origins == {}
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["found here", "named"])
+def test_a_settings_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, named: bool):
+    """Whoever put a file where a command is run does not choose its settings; the way out is said."""
+    planted = write(folder, "port = 9999")
+    give_away(planted, monkeypatch)
+    with pytest.raises(SettingsError, match=r"^settings file .*tokenkeep\.toml belongs to user .* chown"):
+        load(config=planted if named else None)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["found here", "named"])
+def test_a_settings_file_that_others_may_write_is_refused(folder: Path, named: bool):
+    """A file that others may change is nobody's word; the command that closes it is said."""
+    opened = write(folder, "port = 9999")
+    opened.chmod(0o664)
+    with pytest.raises(SettingsError, match=r"^settings file .*tokenkeep\.toml can be written .* chmod go-w"):
+        load(config=opened if named else None)
+    opened.chmod(0o644)
+    assert load(config=opened if named else None).settings.port == 9999
 
 
 def test_later_sources_win(folder: Path):

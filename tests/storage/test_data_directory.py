@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.audit import OPERATOR
-from tokenkeep.domain.history import Position
+from tokenkeep.domain.history import MarkUnavailable, Position
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
+from tokenkeep.storage import high_water_mark
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.durable_file import replace_durably
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
 
 
@@ -57,10 +62,13 @@ def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("bits", [0o750, 0o701, 0o720, 0o777])
 def test_a_directory_that_is_open_to_others_is_refused(directory: DataDirectory, bits: int):
-    """The refusal names the directory and the command that closes it."""
+    """The refusal names the directory and the command that closes it, and nothing is written into it before that."""
+    (directory.path / ".gitignore").unlink()
     directory.path.chmod(bits)
-    with pytest.raises(DataDirectoryError, match=f"chmod 700 {directory.path}"):
-        directory.create()
+    for refuse in (directory.create, directory.require, directory.check_closed):
+        with pytest.raises(DataDirectoryError, match=f"chmod 700 {directory.path}"):
+            refuse()
+    assert list(directory.path.iterdir()) == []
     directory.path.chmod(0o700)
     directory.create()
 
@@ -87,9 +95,9 @@ def test_only_serving_makes_a_directory(tmp_path: Path, directory: DataDirectory
 def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path):
     """Something else of that name is said to be in the way."""
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(DataDirectoryError, match="cannot be written"):
+    with pytest.raises(DataDirectoryError, match="is not a directory"):
         DataDirectory(tmp_path / "data").create()
-    with pytest.raises(DataDirectoryError):
+    with pytest.raises(DataDirectoryError, match="is not a directory"):
         DataDirectory(tmp_path / "data").require()
 
 
@@ -136,6 +144,22 @@ def test_one_process_serves_a_directory_at_a_time(directory: DataDirectory):
     second.unlock()
 
 
+def test_a_worker_keeps_other_servers_away(directory: DataDirectory):
+    """While a worker of a killed server lives no other one starts; workers do not keep each other away."""
+    workers = [DataDirectory(directory.path) for _ in range(2)]
+    for worker in workers:
+        worker.lock_for_worker()
+    server = DataDirectory(directory.path)
+    for worker in workers:
+        with pytest.raises(DataDirectoryError, match="another server process uses"):
+            server.lock()
+        worker.unlock()
+    server.lock()
+    workers[0].lock_for_worker()
+    workers[0].unlock()
+    server.unlock()
+
+
 def test_the_mark_is_what_was_written_last(directory: DataDirectory):
     """There is no mark at first; one that was written is read by every process, and replaced as a whole."""
     mark = FileMark(directory.mark)
@@ -143,17 +167,74 @@ def test_the_mark_is_what_was_written_last(directory: DataDirectory):
     for position in (Position("first", 0), Position("first", 2**53), Position('ünï " {', 1)):
         mark.write(position)
         assert FileMark(directory.mark).read() == position
-    assert {path.name for path in directory.path.iterdir()} == {".gitignore", directory.mark.name}
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", "high-water-mark", "high-water-mark.lock"}
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"{}", b'{"epoch":"e"}', b"\xff", b'{"epoch":1,"number":"x"}']
 )
 def test_a_mark_that_cannot_be_read_is_refused(directory: DataDirectory, content: bytes):
-    """A damaged mark is neither ignored nor a crash: the refusal names the file."""
+    """A damaged mark is neither ignored nor a crash: the refusal names the file; it can be replaced."""
     directory.mark.write_bytes(content)
-    with pytest.raises(DataDirectoryError, match=directory.mark.name):
+    with pytest.raises(MarkUnavailable, match=directory.mark.name):
         FileMark(directory.mark).read()
+    FileMark(directory.mark).write(Position("first", 3))
+    assert FileMark(directory.mark).read() == Position("first", 3)
+
+
+def test_the_mark_moves_forward_only(directory: DataDirectory):
+    """Within an epoch a later mark is never replaced by an earlier one, since several processes write it."""
+    FileMark(directory.mark).write(Position("first", 7))
+    FileMark(directory.mark).write(Position("first", 6))
+    assert FileMark(directory.mark).read() == Position("first", 7)
+    FileMark(directory.mark).write(Position("second", 0))
+    assert FileMark(directory.mark).read() == Position("second", 0)
+
+
+def test_a_slow_writer_does_not_move_the_mark_back(directory: DataDirectory, monkeypatch: pytest.MonkeyPatch):
+    """Who has looked at the mark and not written yet keeps others waiting, so that the later mark is the last."""
+    later = threading.Thread(target=FileMark(directory.mark).write, args=(Position("first", 7),))
+
+    def dawdle(path: Path, text: str) -> None:
+        monkeypatch.undo()
+        later.start()
+        later.join(0.5)
+        replace_durably(path, text)
+
+    monkeypatch.setattr(high_water_mark, "replace_durably", dawdle)
+    FileMark(directory.mark).write(Position("first", 5))
+    later.join()
+    assert FileMark(directory.mark).read() == Position("first", 7)
+
+
+def test_many_writers_leave_the_latest_mark(directory: DataDirectory):
+    """Writers at the same time neither disturb each other nor lose the latest mark, and leave nothing behind."""
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: FileMark(directory.mark).write(Position("first", number % 97)), range(400)))
+    assert FileMark(directory.mark).read() == Position("first", 96)
+    assert {path.name for path in directory.path.iterdir()} == {".gitignore", "high-water-mark", "high-water-mark.lock"}
+
+
+def test_many_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path):
+    """A file that several processes replace at the same time is always one of their texts, whole."""
+    file = tmp_path / "file"
+    texts = [str(number) * 1000 for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda turn: replace_durably(file, texts[turn % 8]), range(200)))
+    assert file.read_text() in texts
+    assert mode(file) == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """When the disk does not take the new content, the old one is there and nothing else."""
+    file = tmp_path / "file"
+    replace_durably(file, "old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        replace_durably(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_mark_without_a_place_lasts_as_long_as_its_process():

@@ -67,6 +67,24 @@ async def test_the_files_are_their_owners_only(tmp_path: Path, clock: SettableCl
     assert modes == {"tokenkeep.db": 0o600, "tokenkeep.db-wal": 0o600, "tokenkeep.db-shm": 0o600}
 
 
+async def test_a_file_that_is_replaced_is_not_written_any_more(shelf: SqliteDatabase):
+    """What would go into a file that has no name any more is refused; when the file is back, it goes on."""
+    aside = shelf._path.with_name("aside")
+    for replacement in (None, b"another database"):
+        shelf._path.rename(aside)
+        if replacement is not None:
+            shelf._path.write_bytes(replacement)
+        for refused in (
+            execute(shelf, "INSERT INTO things (id) VALUES (1)"),
+            rows(shelf, "SELECT * FROM things"),
+            shelf.revision(),
+        ):
+            with pytest.raises(StorageUnavailable, match=r"moved or replaced .* tokenkeep recover"):
+                await refused
+        aside.rename(shelf._path)
+        assert await rows(shelf, "SELECT * FROM things") == []
+
+
 async def test_a_transaction_happens_at_the_instant_of_the_clock(shelf: SqliteDatabase, clock: SettableClock):
     """`tx.now` is what the injected clock says, in both kinds of transaction."""
 

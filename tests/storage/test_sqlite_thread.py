@@ -24,7 +24,7 @@ class Shelf:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.statements: list[str] = []
-        self.thread = ConnectionThread(self._connect, begin="BEGIN IMMEDIATE", name="shelf")
+        self.thread = ConnectionThread(path, self._connect, begin="BEGIN IMMEDIATE", name="shelf")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None)
@@ -182,6 +182,6 @@ async def test_a_connection_that_cannot_be_made_is_told(tmp_path: Path):
     shelf = Shelf(tmp_path / "not there" / "shelf.db")
     with pytest.raises(StorageUnavailable, match="unable to open"):
         await shelf.thread.start()
-    shelf.path = tmp_path / "shelf.db"
+    shelf.path.parent.mkdir()
     await shelf.thread.start()
     await shelf.thread.stop()

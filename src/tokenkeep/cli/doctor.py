@@ -9,18 +9,17 @@ from typing import Any
 
 import click
 
-from tokenkeep.assembly import is_embedded
+from tokenkeep.assembly import CANNOT_SERVE, SystemClock, is_embedded, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import json_text
-from tokenkeep.domain.errors import Refusal
-from tokenkeep.flows.ports import SecretMismatch
+from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.settings import Settings, SettingsError, check_clock
 from tokenkeep.settings.safety import Finding, judge_safety
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
-from tokenkeep.storage.sql.migrate import SchemaMismatch
 
 _REFUSED = 1
+_SAID = "do what the line above says"
 
 
 @click.command()
@@ -39,36 +38,54 @@ def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:
 def _examine(settings: Settings) -> list[Finding]:
     """Return what is so of the installation itself."""
     directory = DataDirectory(settings.data_dir)
-    if is_embedded(settings) and not directory.path.is_dir():
-        return [Finding("data-directory", True, f"{directory.path} is not there yet; serve makes it")]
-    findings = []
-    if directory.path.is_dir():
-        findings.append(_data_directory(directory))
-    findings.append(asyncio.run(_installation(settings)))
+    findings = [_clock(), _data_directory(directory)]
+    if all(finding.ok for finding in findings):
+        if is_embedded(settings) and not sqlite_file(settings, directory).exists():
+            findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
+        else:
+            findings.append(asyncio.run(_installation(settings)))
     return findings
+
+
+def _clock() -> Finding:
+    try:
+        check_clock(SystemClock().now())
+    except SettingsError as error:
+        return Finding("clock", False, str(error), _SAID)
+    return Finding("clock", True, "the clock of this machine can be right")
 
 
 def _data_directory(directory: DataDirectory) -> Finding:
     try:
         directory.check_closed()
     except DataDirectoryError as error:
-        return Finding("data-directory", False, str(error), "close it")
+        return Finding("data-directory", False, str(error), _SAID)
+    if not directory.exists():
+        return Finding("data-directory", True, f"{directory.path} is not there yet; serve makes it")
     return Finding("data-directory", True, f"{directory.path} is closed to other users")
 
 
 async def _installation(settings: Settings) -> Finding:
     try:
         server = AuthServer(settings)
-        await server.open_for_commands()
-    except (Refusal, SecretMismatch, SettingsError, DataDirectoryError, SchemaMismatch) as error:
-        return Finding("installation", False, str(error), "see there")
+    except SettingsError:
+        return Finding("installation", False, "it was not looked at, since these settings may not start", "mend those")
     try:
-        await server.graph.key_ring.reload()
-    except (Refusal, SecretMismatch, ValueError) as error:
-        return Finding("installation", False, str(error), "see there")
-    finally:
-        await server.close()
-    return Finding("installation", True, "database, schema, server secret and signing keys fit together")
+        await server.open_for_commands()
+        try:
+            await server.graph.storage.transact(_write_nothing)
+            await server.graph.history.check()
+            await server.graph.key_ring.reload()
+        finally:
+            await server.close()
+    except (*CANNOT_SERVE, ValueError) as error:
+        return Finding("installation", False, str(error), _SAID)
+    return Finding("installation", True, "database, schema, server secret, signing keys and history fit together")
+
+
+async def _write_nothing(tx: Transaction) -> None:
+    """Ask for a change that none is: a database that is read-only or held by another process refuses it."""
+    await tx.revocations.register_access_life(0)
 
 
 def _as_text(finding: Finding) -> str:

@@ -9,30 +9,34 @@ from dataclasses import dataclass
 
 
 class RolledBack(Exception):
-    """The database is older than what this installation has already seen."""
+    """The database is older than what this installation has already seen, or nobody can tell that it is not."""
+
+
+class MarkUnavailable(Exception):
+    """The high-water mark cannot be read or written; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A point in a history: `epoch` changes when a history begins anew, `number` grows with each revocation."""
+    """A point in a history: `epoch` changes when a history begins anew, `number` grows with each revocation.
+
+    The epoch is empty in a database that was made just now, and so can revive nothing.
+    """
 
     epoch: str
     number: int
 
 
-def check_history(mark: Position | None, stored: Position, *, new: bool) -> None:
+def check_history(mark: Position, stored: Position) -> None:
     """Return if a database continues the history that the mark knows.
 
     Args:
         mark: how far it had come when last looked at.
         stored: where the database stands.
-        new: whether the database was made just now, and so can revive nothing.
 
     Raises:
         RolledBack: the database was replaced by an older state, or by another one.
     """
-    if mark is None or new:
-        return
     if mark.epoch != stored.epoch:
         raise RolledBack(
             "the database is not the one that was served from here before. If it was put back from a backup, "
@@ -42,4 +46,26 @@ def check_history(mark: Position | None, stored: Position, *, new: bool) -> None
         raise RolledBack(
             f"the database is at revocation {stored.number}, but {mark.number} were served from here before: it was "
             "put back to an older state. Restore the newest state, or run: tokenkeep recover"
+        )
+
+
+def check_start(mark: Position | None, stored: Position, *, unmarked: bool) -> None:
+    """Return if a database may be worked on from here: it is new, or continues the history that the mark knows.
+
+    Args:
+        mark: how far it had come when last served from here; None if it never was, or the mark was lost.
+        stored: where the database stands.
+        unmarked: whether a database with a history is believed without a mark.
+
+    Raises:
+        RolledBack: it was put back to an older state, or without a mark nobody can tell that it was not.
+    """
+    if not stored.epoch:
+        return
+    if mark is not None:
+        check_history(mark, stored)
+    elif not unmarked:
+        raise RolledBack(
+            "the database was served before, but no high-water mark of it is kept here. If it was put back from a "
+            "backup, run: tokenkeep recover; if it is the newest state, start once with: --allow-unmarked-database on"
         )

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokenkeep.domain.errors import Refusal
-from tokenkeep.domain.history import RolledBack
+from tokenkeep.domain.history import MarkUnavailable, RolledBack
+from tokenkeep.flows.ports import SecretMismatch
 
 _log = logging.getLogger(__name__)
 
-_EXPECTED = (Refusal, RolledBack)
+_EXPECTED = (Refusal, RolledBack, MarkUnavailable, SecretMismatch)
 """Failures that say themselves what is wrong; all others are bugs, and are logged with their trace."""
 
 

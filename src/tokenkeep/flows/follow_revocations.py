@@ -23,6 +23,8 @@ class FollowRevocations:
         self._issuer = issuer
         self._max_staleness: Final = max_staleness
         self._position: Position | None = None
+        self._reached = 0
+        self._latest = 0
         self._revision: int | None = None
         self._expiries: list[tuple[int, bytes]] = []
 
@@ -43,21 +45,30 @@ class FollowRevocations:
         """
         asked_at = self._clock.monotonic()
         revision = await self._storage.revision()
+        if self._is_set_back():
+            # What seemed to have expired may not have. All of it is read again.
+            self._reached, self._revision = 0, None
         if revision != self._revision:
             await self._read_on()
             self._revision = revision
         self._drop_expired()
         self._revoked.confirm(asked_at + self._max_staleness)
 
+    def _is_set_back(self) -> bool:
+        """Tell whether the clock stands earlier than at the last look."""
+        before, self._latest = self._latest, self._clock.now()
+        return self._latest < before
+
     async def _read_on(self) -> None:
-        reached = self._position.number if self._position else 0
-        position, appended = await self._storage.read(_after, reached)
-        check_history(self._position, position, new=False)
+        position, appended = await self._storage.read(_after, self._reached)
+        if self._position is not None:
+            check_history(self._position, position)
         for numbered in appended:
             entry = numbered.revocation.entry(self._issuer)
             self._revoked.add([entry])
             heapq.heappush(self._expiries, (numbered.expires_at, entry))
         self._position = position
+        self._reached = position.number
 
     def _drop_expired(self) -> None:
         now = self._clock.now()

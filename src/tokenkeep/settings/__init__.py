@@ -2,7 +2,7 @@
 
 from tokenkeep.settings.kinds import Secret
 from tokenkeep.settings.options import Settings, SettingsError
-from tokenkeep.settings.safety import check_safety
+from tokenkeep.settings.safety import check_clock, check_safety
 from tokenkeep.settings.sources import Loaded, load
 
-__all__ = ["Loaded", "Secret", "Settings", "SettingsError", "check_safety", "load"]
+__all__ = ["Loaded", "Secret", "Settings", "SettingsError", "check_clock", "check_safety", "load"]

@@ -224,6 +224,13 @@ class Settings:
     log_level: str = _option(
         "info", Kind.TEXT, "Least important log lines written: debug, info, warning or error.", _check_level
     )
+    allow_unmarked_database: bool = _option(
+        False,
+        Kind.BOOLEAN,
+        "UNSAFE: serve a database that was served before although the data directory has no high-water mark of it, so "
+        "that nobody can tell whether it was put back to an older state. For the first start of a new server process "
+        "on a PostgreSQL database that others serve.",
+    )
     insecure_bind: bool = _option(
         False, Kind.BOOLEAN, "UNSAFE: allow plain http off loopback. Passwords then travel in clear text."
     )

@@ -21,6 +21,8 @@ LONGEST_ACCESS: Final = timedelta(hours=1)
 """The longest access-token life that needs no override."""
 SHORTEST_OPS_TOKEN: Final = 32
 """Characters of the shortest operations token."""
+RELEASED_AT: Final = 1_767_225_600_000
+"""Milliseconds since the epoch before which this version did not exist; a clock that stands earlier is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,18 @@ def check_safety(settings: Settings) -> list[Finding]:
     if broken:
         raise SettingsError("\n".join(broken))
     return [finding for finding in findings if finding.overridden]
+
+
+def check_clock(now: int) -> None:
+    """Return if a clock can be right; `now` is what it says, in milliseconds since the epoch.
+
+    What is revoked by a clock that is behind would be forgotten when it is set right.
+
+    Raises:
+        SettingsError: it stands before this version was made.
+    """
+    if now < RELEASED_AT:
+        raise SettingsError("the clock of this machine stands before this version was made: set it")
 
 
 def _issuer_transport(settings: Settings) -> Iterator[Finding]:
@@ -128,12 +142,19 @@ def _server_secret(settings: Settings) -> Iterator[Finding]:
 
 
 def _weakness(secret: Secret) -> str:
-    """Return why a secret could be guessed: too little variety, or publicly known; empty if it could not."""
+    """Return why a secret could be guessed: too little variety, publicly known, an example; empty if it could not."""
     try:
         Key.from_secret(secret.reveal().encode(), alg="HS256")
     except InvalidKey as error:
         return error.message.removeprefix("invalid key: ")
-    return ""
+    return "it reads like a placeholder" if _is_placeholder(secret.reveal()) else ""
+
+
+def _is_placeholder(text: str) -> bool:
+    """Tell whether a secret is a text from an example, or one text three times and more."""
+    words = "".join(filter(str.isalnum, text.lower()))
+    repeated = any(text.startswith(text[length:]) for length in range(1, len(text) // 3 + 1))
+    return repeated or _PLACEHOLDERS.search(words) is not None
 
 
 def _access_life(settings: Settings) -> Iterator[Finding]:
@@ -268,6 +289,12 @@ def _site(host: str) -> str:
 
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 """An origin as browsers write it (RFC 6454 §6.2): lower-case, without user, path, or closing slash."""
+
+_PLACEHOLDERS: Final = re.compile(
+    r"(change|replace|insert|enter)(me|it|this|with|your|here|secret)|(your|my|super)(server|jwt)?(secret|key|256)"
+    r"|generatewith|placeholder|example"
+)
+"""Words, letters and digits only, of what stands in an example for a secret that somebody is to put there."""
 
 _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _issuer_transport,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenkeep.settings.options import OPTIONS, Option, Settings, SettingsError
+from tokenkeep.storage.file_access import NotTrusted, read_trusted
 
 DEFAULT_FILE: Final = Path("tokenkeep.toml")
 _PREFIX: Final = "TOKENKEEP_"
@@ -69,7 +70,11 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
     if named is None and not path.exists():
         return
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        # The settings name the secret, the database and who is trusted, and the folder that a command is run in need
+        # not be one's own.
+        table = tomllib.loads(read_trusted(path))
+    except NotTrusted as error:
+        raise SettingsError(f"settings file {error}") from None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except ValueError as error:

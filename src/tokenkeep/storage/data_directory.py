@@ -1,4 +1,4 @@
-"""The data directory: made by `serve` only, closed to others, and held by one server process at a time.
+"""The data directory: made by `serve` only, closed to others, and held by one server at a time.
 
 It holds the embedded database and the generated server secret, each readable by its owner only.
 """
@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from tokenkeep.storage.durable_file import replace_durably
+from tokenkeep.storage.file_access import NotTrusted, check_owner, explain
+
+PUT_BACK: Final = (
+    "put the secret back, or set TOKENKEEP_SECRET to it (if it is lost for good: tokenkeep secret generate, "
+    "then tokenkeep recover)"
+)
+"""What to do about a server secret that is not the one of the data."""
 
 _SECRET_SIZE: Final = 32
 
@@ -25,7 +32,7 @@ class DataDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._lock: int | None = None
+        self._locks: list[int] = []
 
     @property
     def database(self) -> Path:
@@ -42,55 +49,96 @@ class DataDirectory:
         """The file of the high-water mark."""
         return self.path / "high-water-mark"
 
+    def exists(self) -> bool:
+        """Tell whether anything is in the place of the directory."""
+        return os.path.lexists(self.path)
+
     def create(self) -> None:
-        """Make the directory if it is not there, and check that it is closed to others.
+        """Make the directory if it is not there, and check that it is ours and closed to others.
 
         Raises:
-            DataDirectoryError: it cannot be made or written, or others may read it.
+            DataDirectoryError: it cannot be made or written, is another user's, or others may read it.
         """
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ignore = self.path / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", "utf-8")
-        except OSError as error:
-            raise DataDirectoryError(f"data directory {self.path} cannot be written: {error.strerror}") from None
+        if not self.exists():
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise DataDirectoryError(
+                    f"data directory {explain(self.path, 'made', error)}; another one can be named with --data-dir"
+                ) from None
+        # Nothing is written into a directory that somebody else has put there.
         self.check_closed()
+        ignore = self.path / ".gitignore"
+        if not ignore.exists():
+            try:
+                replace_durably(ignore, "*\n")
+            except OSError as error:
+                raise DataDirectoryError(f"data directory {explain(self.path, 'written', error)}") from None
 
     def check_closed(self) -> None:
-        """Return if nobody but its owner can look into the directory, and at the secret in it.
+        """Return if it is a directory of the user who runs this, and nobody else can look into it.
 
         Raises:
-            DataDirectoryError: somebody can.
+            DataDirectoryError: it is not.
         """
+        if self.exists() and not self.path.is_dir():
+            raise DataDirectoryError(
+                f"data directory {self.path} is not a directory: move that away, or name another with --data-dir"
+            )
         for path, mode in ((self.path, 700), (self.secret, 600), (self.database, 600)):
-            if path.exists() and path.stat().st_mode & 0o077:
+            try:
+                check_owner(path)
+                opened = path.stat().st_mode & 0o077
+            except FileNotFoundError:
+                continue
+            except NotTrusted as error:
+                raise DataDirectoryError(str(error)) from None
+            except OSError as error:
+                raise DataDirectoryError(f"data directory {explain(self.path, 'opened', error)}") from None
+            if opened:
                 raise DataDirectoryError(f"{path} is open to other users; close it with: chmod {mode} {path}")
 
     def require(self) -> None:
-        """Return if the directory is there.
+        """Return if the directory is there, ours, and closed to others.
 
         Raises:
             DataDirectoryError: it is not; only `serve` makes one.
         """
-        if not self.path.is_dir():
+        if not self.exists():
             raise DataDirectoryError(
                 f"no data directory at {self.path}; start the server once with: tokenkeep serve "
                 "(or name the right one with --data-dir)"
             )
+        self.check_closed()
 
     def read_secret(self) -> str | None:
         """Return the generated server secret, if there is one.
 
         Raises:
-            DataDirectoryError: it cannot be read.
+            DataDirectoryError: it cannot be read, or is empty.
         """
         try:
-            return self.secret.read_text("utf-8").strip()
+            text = self.secret.read_text("utf-8").strip()
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataDirectoryError(f"server secret {self.secret} cannot be read: {type(error).__name__}") from None
+        except OSError as error:
+            raise DataDirectoryError(f"server secret {explain(self.secret, 'read', error)}") from None
+        except UnicodeDecodeError:
+            raise DataDirectoryError(f"server secret {self.secret} cannot be read: it is no text; {PUT_BACK}") from None
+        if not text:
+            raise DataDirectoryError(f"server secret {self.secret} is empty; {PUT_BACK}")
+        return text
+
+    def require_secret(self) -> str:
+        """Return the generated server secret.
+
+        Raises:
+            DataDirectoryError: it is missing, cannot be read, or is empty.
+        """
+        text = self.read_secret()
+        if text is None:
+            raise DataDirectoryError(f"server secret {self.secret} is missing; {PUT_BACK}")
+        return text
 
     def create_secret(self, database: Path) -> str:
         """Generate the server secret, once, durably; returns it.
@@ -102,39 +150,54 @@ class DataDirectory:
             DataDirectoryError: that database is there, but its secret is gone; or the file cannot be written.
         """
         if database.exists():
-            raise DataDirectoryError(
-                f"{database} exists, but its server secret {self.secret} is missing: put the secret back, or "
-                "set TOKENKEEP_SECRET to it; a new one could not open the stored signing keys"
-            )
+            return self.require_secret()
         text = secrets.token_urlsafe(_SECRET_SIZE)
         try:
             replace_durably(self.secret, text + "\n")
         except OSError as error:
-            raise DataDirectoryError(f"server secret {self.secret} cannot be written: {error.strerror}") from None
+            raise DataDirectoryError(f"server secret {explain(self.secret, 'written', error)}") from None
         return text
 
     def lock(self) -> None:
-        """Become the one server process of this directory, until `unlock` or the end of the process.
+        """Become the one server of this directory, until `unlock` or the end of the process.
 
         Raises:
-            DataDirectoryError: another process is.
+            DataDirectoryError: another process is, or a worker of one that was killed has not ended yet.
         """
+        self._locks.append(self._take("serve.lock", fcntl.LOCK_EX))
         try:
-            handle = os.open(self.path / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            os.close(self._take("worker.lock", fcntl.LOCK_EX))
+        except DataDirectoryError:
+            self.unlock()
+            raise
+
+    def lock_for_worker(self) -> None:
+        """Keep other servers away as a worker of the one server, until the end of the process.
+
+        A worker outlives a server that is killed by a second. It does not rely on a lock that it may have inherited:
+        whether it has depends on how processes are started here.
+
+        Raises:
+            DataDirectoryError: a server is just starting.
+        """
+        self._locks.append(self._take("worker.lock", fcntl.LOCK_SH))
+
+    def unlock(self) -> None:
+        """Let another process serve."""
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _take(self, name: str, kind: int) -> int:
+        try:
+            handle = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise DataDirectoryError(f"{self.path / 'serve.lock'} cannot be written: {error.strerror}") from None
+            raise DataDirectoryError(explain(self.path / name, "written", error)) from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except OSError:
             os.close(handle)
             raise DataDirectoryError(
                 f"another server process uses {self.path}; stop it, or give this one its own --data-dir "
                 "(several processes need PostgreSQL)"
             ) from None
-        self._lock = handle
-
-    def unlock(self) -> None:
-        """Let another process serve."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        return handle

@@ -6,16 +6,20 @@ so that it is never ahead of a database that was only stopped.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tokenkeep.domain.history import Position
-from tokenkeep.storage.data_directory import DataDirectoryError
+from tokenkeep.domain.history import MarkUnavailable, Position
 from tokenkeep.storage.durable_file import replace_durably
+from tokenkeep.storage.file_access import explain
 
 
 class FileMark:
-    """The mark in a file of the data directory (port `HighWaterMark`)."""
+    """The mark in a file of the data directory (port `HighWaterMark`), for the server and the commands beside it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,29 +28,49 @@ class FileMark:
         """Return the mark; None if there is none yet.
 
         Raises:
-            DataDirectoryError: the file cannot be read, or does not hold a mark.
+            MarkUnavailable: the file cannot be read, or does not hold a mark.
         """
         try:
             members = json.loads(self._path.read_text("utf-8"))
             return Position(str(members["epoch"]), int(members["number"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError):
-            raise DataDirectoryError(
-                f"{self._path} is damaged. If the database was not put back to an older state, remove the file; "
-                "otherwise run: tokenkeep recover"
+        except OSError as error:
+            raise MarkUnavailable(explain(self._path, "read", error)) from None
+        except (ValueError, TypeError, KeyError):
+            raise MarkUnavailable(
+                f"{self._path} is damaged: if the database was put back to an older state, run: tokenkeep recover; "
+                "if it is the newest one, remove the file and start once with: --allow-unmarked-database on"
             ) from None
 
     def write(self, position: Position) -> None:
-        """Replace the mark, whole or not at all.
+        """Replace the mark, whole or not at all; within an epoch it never moves back, whoever else writes it.
 
         Raises:
-            DataDirectoryError: the file cannot be written.
+            MarkUnavailable: the file cannot be written.
         """
         try:
-            replace_durably(self._path, json.dumps({"epoch": position.epoch, "number": position.number}) + "\n")
+            with self._held():
+                if not self._is_past(position):
+                    replace_durably(self._path, json.dumps({"epoch": position.epoch, "number": position.number}) + "\n")
         except OSError as error:
-            raise DataDirectoryError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise MarkUnavailable(explain(self._path, "written", error)) from None
+
+    def _is_past(self, position: Position) -> bool:
+        try:
+            known = self.read()
+        except MarkUnavailable:
+            return False
+        return known is not None and known.epoch == position.epoch and known.number > position.number
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        handle = os.open(self._path.with_name(f"{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 class MemoryMark:

@@ -17,6 +17,7 @@ from tokenkeep.flows.ports import SecretMismatch
 
 _FORMAT: Final = 1
 _NONCE_SIZE: Final = 12
+_DAMAGED: Final = "put back a backup, and run: tokenkeep recover"
 
 
 class Sealer:
@@ -42,15 +43,18 @@ class Sealer:
         """
         try:
             if envelope[0] != _FORMAT:
-                raise SecretMismatch(f"{purpose} {name} is sealed in an unknown format")
+                raise SecretMismatch(f"{purpose} {name} is sealed in an unknown format: {_DAMAGED}")
             start = 2 + envelope[1]
             version = envelope[2:start].decode("ascii")
             nonce, sealed = envelope[start : start + _NONCE_SIZE], envelope[start + _NONCE_SIZE :]
             return self._cipher(version).decrypt(nonce, sealed, _associated_data(purpose, name))
         except UnknownSecretVersion as error:
-            raise SecretMismatch(f"{purpose} {name}: {error}") from None
+            raise SecretMismatch(
+                f"{purpose} {name}: {error}. Put the server secret back that the database was made with, or name it in "
+                "previous_secrets; if it is lost, run: tokenkeep recover"
+            ) from None
         except (InvalidTag, IndexError, ValueError):
-            raise SecretMismatch(f"{purpose} {name} does not open: it was damaged or moved") from None
+            raise SecretMismatch(f"{purpose} {name} does not open, it was damaged or moved: {_DAMAGED}") from None
 
     def _cipher(self, version: str) -> AESGCM:
         return AESGCM(self._secrets.key(version, Purpose.SEALING))

@@ -21,6 +21,7 @@ pytestmark = SQLITE
 
 PASSWORD: Final = "correct-horse-battery"
 PUT_BACK: Final = (r"put back", r"tokenkeep recover")
+UNMARKED: Final = (r"no high-water mark", *PUT_BACK, r"--allow-unmarked-database on")
 
 
 @dataclass
@@ -238,17 +239,47 @@ def test_a_damaged_mark_is_no_way_around_it(past: Past, content: str):
     past.check_all_dead()
 
 
-def test_a_missing_mark_is_said(server: ServerProcess):
-    """Without a mark nobody can tell whether the database was put back: it is served, and the log says so."""
+def test_a_backup_in_a_new_directory_is_refused_until_recover(past: Past):
+    """Where a new machine has the database and the secret, and no mark, nothing but recover works; nothing revives."""
+    for name in ("high-water-mark", "high-water-mark.lock", "serve.lock", "worker.lock", ".gitignore"):
+        (past.server.data / name).unlink()
+    for _ in range(2):
+        serve(past.server).check_refusal(*UNMARKED)
+        say(past.server, "doctor").check_finding(*UNMARKED)
+        for words in (["users", "list"], ["users", "disable", "Ada"]):
+            say(past.server, *words).check_refusal(*UNMARKED)
+    command(past.server, "recover", "--yes")
+    past.server.start()
+    past.check_all_dead()
+    past.check_new_beginning()
+
+
+def test_a_lost_mark_has_to_be_vouched_for(server: ServerProcess):
+    """A server that lost its mark starts only when somebody says that the database is the newest, and the log tells."""
     ada = Visitor(server, "Ada", PASSWORD)
     assert ada.login().status_code == 200
     assert server.stop() == 0
     mark = server.data / "high-water-mark"
+    before = mark.read_text()
     mark.unlink()
-    before = len(server.log)
+    serve(server).check_refusal(*UNMARKED)
+    assert not mark.exists()
+    logged = len(server.log)
+    server.arguments += ["--allow-unmarked-database", "on"]
+    server.start()
+    assert "UNSAFE, allowed by allow_unmarked_database" in server.log[logged:]
+    assert ada.refresh().status_code == 200
+    assert mark.read_text() == before
+    assert server.stop() == 0
+    del server.arguments[-2:]
+    logged = len(server.log)
     server.start()
     assert ada.refresh().status_code == 200
-    assert "high-water-mark" in server.log[before:]
-    assert "tokenkeep recover" in server.log[before:]
-    assert json.loads(mark.read_text())["epoch"]
+    assert "UNSAFE" not in server.log[logged:]
     assert server.stop() == 0
+
+
+def test_vouching_is_for_what_has_no_mark(past: Past):
+    """A database that the mark gives away is refused whatever anybody says."""
+    past.server.arguments += ["--allow-unmarked-database", "on"]
+    serve(past.server).check_refusal(*PUT_BACK)

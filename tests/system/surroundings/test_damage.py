@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from tests.another_user import give_away
 from tests.system.conftest import SQLITE
 from tests.system.server_process import ServerProcess
 from tests.system.surroundings.spoken import say, serve
@@ -171,6 +172,32 @@ def test_serve_and_doctor_tell_what_is_wrong_and_what_to_do(
     say(site, "doctor", powerless=True).check_finding(*words)
     assert digests(site.data) == before
     assert site.data.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_data_of_another_user_are_not_touched(site: ServerProcess, monkeypatch: pytest.MonkeyPatch):
+    """A data directory that somebody else has put there is neither believed nor written, by anything."""
+    give_away(site.data, monkeypatch)
+    (site.data / ".gitignore").unlink()
+    before = sorted(site.data.iterdir())
+    told = (r"/data belongs to user", r"run it as that user")
+    serve(site).check_refusal(*told)
+    for words in (["users", "list"], ["migrate"], ["recover", "--yes"]):
+        say(site, *words).check_refusal(*told)
+    say(site, "doctor").check_finding(*told)
+    assert sorted(site.data.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_settings_of_another_user_are_not_believed(site: ServerProcess, monkeypatch: pytest.MonkeyPatch):
+    """A settings file that somebody else has put where a command is run ends the command."""
+    planted = site.directory / "tokenkeep.toml"
+    planted.write_text('log_level = "error"')
+    give_away(planted, monkeypatch)
+    told = (r"settings file tokenkeep\.toml belongs to user", r"run it as that user")
+    serve(site).check_refusal(*told)
+    for words in (["users", "list"], ["doctor"], ["recover", "--yes"]):
+        say(site, *words).check_refusal(*told)
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path):

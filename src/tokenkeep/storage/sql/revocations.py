@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tokenkeep.contract.revocation import RevocationKind
+from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.revocations import Revocation, kept_until
 from tokenkeep.flows.ports import NumberedRevocation
 from tokenkeep.storage.sql.database import Row, SqlTransaction
+
+_HEADLESS: Final = "the table revocation_head has lost its row: put back a backup, and run: tokenkeep recover"
 
 
 class SqlRevocations:
@@ -23,7 +28,7 @@ class SqlRevocations:
             "UPDATE revocation_head SET number = number + 1 RETURNING number, longest_access_life"
         )
         if head is None:
-            raise LookupError("the table revocation_head has lost its row")
+            raise StorageUnavailable(_HEADLESS)
         await self._tx.execute(
             """
             INSERT INTO revocations (number, kind, value, version, revoked_at, expires_at, reason, actor)
@@ -56,7 +61,7 @@ class SqlRevocations:
         """Return where the list stands; the epoch is empty in a database that has never been served."""
         head = await self._tx.fetch_one("SELECT epoch, number FROM revocation_head")
         if head is None:
-            raise LookupError("the table revocation_head has lost its row")
+            raise StorageUnavailable(_HEADLESS)
         return Position(head["epoch"], head["number"])
 
     async def begin_epoch(self, epoch: str) -> None:

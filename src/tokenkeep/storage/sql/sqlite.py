@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.flows.ports import Clock
+from tokenkeep.storage.file_access import explain as explain_file
 from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
 from tokenkeep.storage.sql.sqlite_thread import BUSY_TIMEOUT, ConnectionThread
 
@@ -60,8 +61,8 @@ class SqliteDatabase:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._writer = ConnectionThread(self._connect, begin="BEGIN IMMEDIATE", name="sqlite-write")
-        self._reader = ConnectionThread(self._connect_reader, begin="BEGIN", name="sqlite-read")
+        self._writer = ConnectionThread(path, self._connect, begin="BEGIN IMMEDIATE", name="sqlite-write")
+        self._reader = ConnectionThread(path, self._connect_reader, begin="BEGIN", name="sqlite-read")
 
     async def open(self) -> None:
         """Connect, creating the file readable by its owner only.
@@ -101,7 +102,7 @@ class SqliteDatabase:
         except FileExistsError:
             return
         except OSError as error:
-            raise StorageUnavailable(f"SQLite: {self._path}: {error.strerror}") from None
+            raise StorageUnavailable(f"SQLite: {explain_file(self._path, 'made', error)}") from None
 
     def _drive(self, connection: sqlite3.Connection, steps: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
         return _drive_to_end(steps(SqliteTransaction(connection, self._clock.now()), *args))
@@ -114,7 +115,9 @@ class SqliteDatabase:
         try:
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
-                raise StorageUnavailable(f"SQLite: {self._path} cannot keep a write-ahead log (it says {mode})")
+                raise StorageUnavailable(
+                    f"SQLite: {self._path} cannot keep a write-ahead log (it says {mode}); keep it on a local disk"
+                )
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:

@@ -14,9 +14,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.storage.sql.sqlite_trouble import explain
 
 T = TypeVar("T")
 
@@ -57,20 +59,23 @@ class _Job:
 class ConnectionThread:
     """Does what it is asked to on one connection, in the order in which it was asked."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, begin: str, name: str) -> None:
+    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], *, begin: str, name: str) -> None:
         """Prepare the thread.
 
         Args:
+            path: the file of the database.
             connect: opens the connection; called inside the thread.
             begin: the statement that begins a transaction.
             name: what the thread is called.
         """
+        self._path = path
         self._connect = connect
         self._begin = begin
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._ahead: list[_Job | None] = []
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -85,7 +90,7 @@ class ConnectionThread:
         self._thread = threading.Thread(target=self._live, args=(opening,), name=self._name, daemon=True)
         self._thread.start()
         try:
-            await _translated(opening.answer)
+            await self._translated(opening.answer)
         except BaseException:
             self._thread = None
             raise
@@ -107,13 +112,23 @@ class ConnectionThread:
             raise StorageUnavailable("the database is not open")
         job = _Job(work, transaction, self._loop.create_future())
         self._jobs.put(job)
-        return cast("T", await _translated(job.answer))
+        return cast("T", await self._translated(job.answer))
+
+    async def _translated(self, answer: Awaitable[T]) -> T:
+        """Return the answer; trouble of the database becomes the error that flows know."""
+        try:
+            return await answer
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError):
+            raise  # a mistake in a statement, and no trouble of the database
+        except sqlite3.DatabaseError as error:
+            raise StorageUnavailable(explain(self._path, error)) from error
 
     # -- inside the thread ---------------------------------------------------------------------------------------
 
     def _live(self, opening: _Job) -> None:
         try:
             self._connection = self._connect()
+            self._opened = self._place()
         except BaseException as error:  # noqa: BLE001  (whoever started the thread is told)
             opening.error = error
             self._settle([opening])
@@ -123,7 +138,7 @@ class ConnectionThread:
             if batch[0].transaction:
                 self._commit_together(self._connection, batch)
             else:
-                batch[0].attempt(self._connection)
+                self._do_alone(self._connection, batch[0])
             self._settle(batch)
         self._connection.close()
 
@@ -143,6 +158,7 @@ class ConnectionThread:
 
     def _commit_together(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
         try:
+            self._require_file()
             self._begin_patiently(connection, batch[0].asked_at)
             for job in batch:
                 _run_step(connection, job, alone=len(batch) == 1)
@@ -153,6 +169,34 @@ class ConnectionThread:
                     connection.execute("ROLLBACK")
             for job in batch:
                 job.error = job.error or error
+
+    def _do_alone(self, connection: sqlite3.Connection, job: _Job) -> None:
+        try:
+            self._require_file()
+        except StorageUnavailable as error:
+            job.error = error
+        else:
+            job.attempt(connection)
+
+    def _require_file(self) -> None:
+        """Refuse to go on with a file that has no name any more: what is written there would be gone after a restart.
+
+        Raises:
+            StorageUnavailable: another file is under the path, or none.
+        """
+        if self._place() != self._opened:
+            raise StorageUnavailable(
+                f"SQLite: {self._path} was moved or replaced while it was open: stop the server before you put a "
+                "database back, then run: tokenkeep recover"
+            )
+
+    def _place(self) -> tuple[int, int] | None:
+        """Return which file is under the path; None if there is none."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _begin_patiently(self, connection: sqlite3.Connection, asked_at: float) -> None:
         """Begin; those who waited in the queue while another program held the database do not begin to wait anew."""
@@ -195,16 +239,6 @@ def _run_step(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> None
 def _settle_all(batch: list[_Job]) -> None:
     for job in batch:
         job.settle()
-
-
-async def _translated(answer: Awaitable[T]) -> T:
-    """Return the answer; trouble of the database becomes the error that flows know."""
-    try:
-        return await answer
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError):
-        raise  # a mistake in a statement, and no trouble of the database
-    except sqlite3.DatabaseError as error:
-        raise StorageUnavailable(f"SQLite: {error}") from error
 
 
 def _nothing(_: sqlite3.Connection) -> None:

@@ -1,0 +1,101 @@
+"""The ways in which a platform may start the worker: forked, as on Linux, or anew, as on macOS and with Python 3.14."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+
+from tests.system.conftest import SQLITE
+from tests.system.server_process import ServerProcess, wait_until
+from tests.system.surroundings.spoken import serve
+from tests.system.visitor import Visitor
+
+pytestmark = SQLITE
+
+PASSWORD: Final = "correct-horse-battery"
+PROGRAM: Final = """
+import multiprocessing, sys
+multiprocessing.set_start_method(sys.argv.pop(1))
+from tokenkeep.cli import main
+main()
+"""
+
+
+class StartedServer(ServerProcess):
+    """A server whose workers are started in a certain way."""
+
+    method = "fork"
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        assert self._process is None
+        self._output = self._log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, self.method, "serve", *self.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
+            env=self._environ,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(params=["fork", "spawn"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A running server of each kind."""
+    with StartedServer(tmp_path) as server:
+        server.method = request.param
+        server.start()
+        yield server
+
+
+def worker_of(server: ServerProcess) -> psutil.Process:
+    """Return the worker, which is the child that has the port open."""
+    (worker,) = [
+        child
+        for child in psutil.Process(server.pid).children()
+        if any(each.status == psutil.CONN_LISTEN for each in child.net_connections("tcp"))
+    ]
+    return worker
+
+
+def test_a_server_serves_reloads_and_ends(server: ServerProcess):
+    """However its worker is started, people log in, a dead worker comes back, a reload replaces it, SIGTERM ends."""
+    server.add_user("Ada", PASSWORD)
+    ada = Visitor(server, "Ada", PASSWORD)
+    assert ada.login().status_code == 200
+    first = worker_of(server)
+    first.kill()
+    wait_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, "the worker is dead")
+    wait_until(server._ready, "another worker serves")
+    assert ada.signed_in()
+    second = worker_of(server)
+    os.kill(server.pid, signal.SIGHUP)
+    wait_until(lambda: not second.is_running(), "the worker has been replaced")
+    assert ada.refresh().status_code == 200
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def test_a_worker_that_outlives_its_server_keeps_others_away(server: ServerProcess):
+    """While a worker of a killed server lives, no other server opens its data; when it has ended, one does."""
+    worker = worker_of(server)
+    worker.suspend()
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        serve(ServerProcess(server.directory)).check_refusal(rf"another server process uses {server.data}", r"stop it")
+    finally:
+        worker.resume()
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker has ended")
+    server.start()
+    assert server.stop() == 0
