@@ -44,10 +44,21 @@ def test_disabling_ends_everything(server: ServerProcess):
     assert ada.signed_in()
 
 
-@on_sqlite
-def test_a_new_role_or_password_counts_at_once(sqlite_server: ServerProcess):
+def test_deleting_ends_everything(server: ServerProcess):
+    """A deleted account's access tokens, sessions and password are refused, also when its name is given away again."""
+    ada = signed_in(server, "Ada")
+    server.command("users", "delete", "Ada", "--yes")
+    wait_for_the_end(ada)
+    for _ in range(2):
+        assert ada.refresh().json()["code"] == "invalid_refresh_token"
+        assert ada.login().json()["code"] == "invalid_credentials"
+        if "Ada" not in server.command("users", "list"):
+            server.add_user("Ada", NEW_PASSWORD)
+    assert not ada.signed_in()
+
+
+def test_a_new_role_or_password_counts_at_once(server: ServerProcess):
     """A role comes with the next refresh of the session that goes on; a password ends everything that was before it."""
-    server = sqlite_server
     ada = signed_in(server, "Ada")
     assert ada.get("/admin").status_code == 403
     server.command("users", "set-role", "Ada", "admin")

@@ -34,6 +34,16 @@ class Visitor:
         """Log out, and keep what comes."""
         return self._take(self._post("/logout", cookie=self.cookie))
 
+    def change_password(self, current: str, new: str) -> httpx2.Response:
+        """Change the password, and keep what comes."""
+        passwords = {"currentPassword": current, "newPassword": new}
+        headers = {"Authorization": f"Bearer {self.access_token}"}
+        return self._take(self._server.request("POST", "/password", headers=headers, json=passwords))
+
+    def delete(self, path: str) -> httpx2.Response:
+        """Delete what is at a path, with the access token in memory."""
+        return self._server.request("DELETE", path, headers={"Authorization": f"Bearer {self.access_token}"})
+
     def get(self, path: str, *, token: str | None = None) -> httpx2.Response:
         """Get a page with the access token in memory, or with another one."""
         return self._server.request("GET", path, headers={"Authorization": f"Bearer {token or self.access_token}"})

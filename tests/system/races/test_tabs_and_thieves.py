@@ -8,6 +8,7 @@ import pytest
 
 from tests.system.races.arena import FIREFOX, Arena
 from tests.system.visitor import cookie_in
+from tokenkeep.domain.audit import EventFilter, EventKind
 
 pytestmark = pytest.mark.slow
 THIEF = "thief/1.0"
@@ -123,6 +124,8 @@ async def test_many_tabs_share_one_line(arena: Arena):
         assert got[0] is not None
         assert got[0].cookie != jar.cookie
         jar = got[0]
+    rotated = EventFilter(kind=EventKind.REFRESH_ROTATED, session_id=jar.session)
+    assert len(await arena.operator.graph.audit.search(rotated)) == 4
     await arena.check_alive(ada, jar)
 
 
