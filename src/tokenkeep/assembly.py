@@ -24,9 +24,12 @@ from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
+from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.domain.history import RolledBack
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.sessions import SessionPolicy
+from tokenkeep.domain.signing_keys import AlgorithmChanged
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.end_sessions import EndSessions
@@ -41,7 +44,7 @@ from tokenkeep.flows.logout import Logout
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
-from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
+from tokenkeep.flows.ports import Clock, HighWaterMark, SecretMismatch, Storage
 from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
 from tokenkeep.flows.recover import Recover
@@ -51,16 +54,28 @@ from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.settings.kinds import Rate
-from tokenkeep.storage.data_directory import DataDirectory
+from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.migrate import SchemaMismatch
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
 from tokenkeep.verifier import TokenVerifier
 
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
+
+CANNOT_OPEN: Final = (
+    DataDirectoryError,
+    SettingsError,
+    SchemaMismatch,
+    SecretMismatch,
+    RolledBack,
+    AlgorithmChanged,
+    StorageUnavailable,
+)
+"""Why a server does not open, each in a sentence that says what to do; any other error is a bug."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SQLITE_URL: Final = "sqlite:///"

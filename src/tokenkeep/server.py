@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.assembly import (
+    CANNOT_OPEN,
     ObjectGraph,
     Outside,
     SystemClock,
@@ -317,6 +318,8 @@ class AuthServer:
             await self.open()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
+            if isinstance(error, CANNOT_OPEN):
+                return  # all is said; raising it would add a traceback to the log
             raise
         await send({"type": "lifespan.startup.complete"})
         await receive()

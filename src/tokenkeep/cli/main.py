@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from tokenkeep.assembly import CANNOT_OPEN
 from tokenkeep.cli.audit import audit
 from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
@@ -17,27 +18,12 @@ from tokenkeep.cli.settings import settings
 from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
 from tokenkeep.domain.errors import Refusal
-from tokenkeep.domain.history import RolledBack
-from tokenkeep.domain.signing_keys import AlgorithmChanged
-from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.jose.errors import TokenError
-from tokenkeep.settings import SettingsError
-from tokenkeep.storage.data_directory import DataDirectoryError
-from tokenkeep.storage.sql.migrate import SchemaMismatch
 
 REFUSED: Final = 1
 """Exit code when something was refused or could not be done."""
 
-_EXPECTED: Final = (
-    Refusal,
-    RolledBack,
-    AlgorithmChanged,
-    SecretMismatch,
-    TokenError,
-    SettingsError,
-    DataDirectoryError,
-    SchemaMismatch,
-)
+_EXPECTED: Final = (*CANNOT_OPEN, Refusal, TokenError)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
