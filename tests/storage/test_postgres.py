@@ -211,6 +211,44 @@ async def test_an_address_that_cannot_be_read_is_not_repeated(address: str):
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
+OUTAGES = {
+    "08006": r"the connection was lost: .*log",
+    "25006": r"cannot be written.*: name the primary",
+    "25P03": r"too slow for a transaction",
+    "28000": r"not let in: make the role, .*pg_hba.conf",
+    "28P01": r"password is refused: correct database_url",
+    "3D000": r"there is no database .*: create it",
+    "3F000": r"schema is missing: restore",
+    "42501": r"may not do this \(told by the server\): grant",
+    "42P01": r"a table is missing: restore the database, or run tokenkeep migrate",
+    "53100": r"disk is full: make room",
+    "53200": r"run out of something \(told by the server\)",
+    "53300": r"no connection left: raise its max_connections",
+    "57014": r"a statement was cancelled",
+    "57P01": r"the connection was ended there",
+    "57P03": r"starting or ending: wait",
+    "58030": r"disk or machine failed",
+    "XX001": r"damaged: see its log",
+}
+
+
+@pytest.mark.parametrize("code", OUTAGES)
+async def test_trouble_of_the_database_is_named_with_the_way_out(shelf: PostgresDatabase, code: str):
+    """Whatever the server has against working is a refusal in one line; details that may hold data are left out."""
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("INSERT INTO things (id) VALUES (3)")
+        told = "MESSAGE = 'told by the server', DETAIL = 'data of somebody', HINT = 'and more'"
+        await tx.execute(f"DO $do$ BEGIN RAISE EXCEPTION USING {told}, ERRCODE = '{code}'; END $do$")
+
+    with pytest.raises(StorageUnavailable, match=OUTAGES[code]) as caught:
+        await shelf.transact(steps)
+    assert str(caught.value).startswith("PostgreSQL at ")
+    assert len(str(caught.value).splitlines()) == 1
+    assert "somebody" not in str(caught.value)
+    assert await rows(shelf, "SELECT id FROM things ORDER BY id") == [{"id": 1}, {"id": 2}]
+
+
 async def test_a_connection_lost_in_a_transaction_is_an_outage(shelf: PostgresDatabase):
     """When the server ends the connection, the caller is told, nothing remains, and the next transaction works."""
 

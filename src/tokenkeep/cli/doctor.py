@@ -29,22 +29,24 @@ _REFUSED = 1
 def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:
     """Check what would be unsafe or broken here, and say how to mend it; exits with 1 if anything is."""
     settings = read_settings(config, flags).settings
-    findings = [*judge_safety(settings), *_examine(settings)]
+    findings = judge_safety(settings)
+    findings += _examine(settings, safe=all(finding.ok for finding in findings))
     for finding in findings:
         click.echo(_as_json(finding) if as_json else _as_text(finding))
     if not all(finding.ok for finding in findings):
         sys.exit(_REFUSED)
 
 
-def _examine(settings: Settings) -> list[Finding]:
-    """Return what is so of the installation itself."""
+def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
+    """Return what is so of the installation itself; it is only opened with settings that may be served with."""
     directory = DataDirectory(settings.data_dir)
     if is_embedded(settings) and not directory.path.is_dir():
         return [Finding("data-directory", True, f"{directory.path} is not there yet; serve makes it")]
     findings = []
     if directory.path.is_dir():
         findings.append(_data_directory(directory))
-    findings.append(asyncio.run(_installation(settings)))
+    if safe:
+        findings.append(asyncio.run(_installation(settings)))
     return findings
 
 

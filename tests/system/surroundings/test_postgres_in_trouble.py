@@ -16,6 +16,7 @@ import httpx2
 import psutil
 import pytest
 
+from tests.postgres_front import fronted
 from tests.system.conftest import POSTGRES
 from tests.system.server_process import ServerProcess, free_port, wait_until
 from tests.system.surroundings.cluster import Cluster
@@ -41,6 +42,13 @@ def cluster() -> Iterator[Cluster]:
     started.ask_for_passwords("app")
     yield started
     started.close()
+
+
+@pytest.fixture
+def empty(cluster: Cluster) -> str:
+    """The name of a database that is empty."""
+    cluster.run("DROP DATABASE IF EXISTS empty", "CREATE DATABASE empty")
+    return "empty"
 
 
 def site_on(directory: Path, url: str) -> ServerProcess:
@@ -109,6 +117,39 @@ def test_a_database_that_is_down_at_the_start_is_named(cluster: Cluster, tmp_pat
     site = site_on(tmp_path, cluster.url(database="small"))
     with cluster.away():
         serve(site).check_refusal(*UNREACHABLE)
+    with site:
+        site.start()
+        assert site.stop() == 0
+
+
+def test_a_database_elsewhere_must_prove_who_it_is(cluster: Cluster, tmp_path: Path, empty: str):
+    """Without verified TLS nothing starts but with the override, which is logged at each start."""
+    with fronted(cluster.socket) as front:
+        url = f"postgresql://postgres:{CANARY}@0.0.0.0:{front.port}/{empty}?sslmode=prefer"
+        site = site_on(tmp_path, url)
+        words = (r"database at 0\.0\.0\.0", r"sslmode=verify-full", r"insecure_database")
+        said = (serve(site), say(site, "users", "list"), say(site, "doctor"))
+        for refused in said[:2]:
+            refused.check_refusal(*words)
+        said[2].check_finding(*words)
+        assert front.heard == 0
+        with site_on(tmp_path, url) as allowed:
+            allowed.arguments += ["--insecure-database", "on"]
+            allowed.start()
+            allowed.restart()
+            assert allowed.stop() == 0
+    # Each start says it twice: once when all is checked, and once in the worker.
+    told = [line for line in allowed.log.splitlines() if "UNSAFE, allowed by insecure_database" in line]
+    assert len(told) == 4
+    assert CANARY not in allowed.log + "".join(line for each in said for line in each.lines)
+
+
+def test_a_standby_is_not_served_until_it_is_promoted(cluster: Cluster, tmp_path: Path, empty: str):
+    """A server that cannot be written is named at the start; once it is the primary, the same start works."""
+    site = site_on(tmp_path, cluster.url(database=empty))
+    with cluster.as_standby():
+        serve(site).check_refusal(r"PostgreSQL", r"standby", r"name the primary")
+        say(site, "users", "list").check_refusal(r"PostgreSQL", r"standby", r"name the primary")
     with site:
         site.start()
         assert site.stop() == 0

@@ -104,7 +104,7 @@ class PostgresDatabase:
             raise StorageUnavailable(f"PostgreSQL: {error}") from None
         except ValueError:
             # The driver's text may repeat what it cannot read.
-            raise StorageUnavailable(f"PostgreSQL: {UNREADABLE}") from None
+            raise StorageUnavailable(f"PostgreSQL: {AddressError(*UNREADABLE)}") from None
 
     async def close(self) -> None:
         """Disconnect, after what is under way."""

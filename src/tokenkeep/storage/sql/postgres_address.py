@@ -18,13 +18,14 @@ PORT: Final = 5432
 SOCKETS: Final = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
 """Where a server of this machine is looked for when the address names none."""
 
-UNREADABLE: Final = "database_url cannot be read as an address of PostgreSQL"
-HOW_TO_WRITE: Final = (
-    "write postgresql://user:password@host/name, and in the password %40 for @, %2F for /, %3F for ?, %23 for #"
-)
-
 Mode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 """How a connection may be protected, in words that PostgreSQL's own clients use."""
+
+UNREADABLE: Final = (
+    "database_url cannot be read as an address of PostgreSQL",
+    "write postgresql://user:password@host/name, and in the password %40 for @, %2F for /, %3F for ?, %23 for #",
+)
+"""What is found, and the fix."""
 
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _VERIFIED: Final = ("verify-ca", "verify-full")
@@ -34,7 +35,12 @@ _TLS_PARAMETERS: Final = frozenset(
 
 
 class AddressError(ValueError):
-    """An address that cannot be read or used; the text repeats nothing of it."""
+    """An address that cannot be read or used: what was found, and the fix. Nothing of the address is repeated."""
+
+    def __init__(self, found: str, fix: str) -> None:
+        super().__init__(f"{found}: {fix}")
+        self.found = found
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +76,20 @@ class PostgresAddress:
                 _read_hosts(listed, parameters.get("port", "")) if listed else tuple((each, PORT) for each in SOCKETS)
             )
         except ValueError:
-            raise AddressError(UNREADABLE) from None
+            raise AddressError(*UNREADABLE) from None
         # A sign of the password that was not escaped moves a part of the password to where another part belongs.
         misplaced = url.count("@") > 1 or url.count("@") != parts.netloc.count("@") or "#" in url
         if misplaced or not url.isprintable():
-            raise AddressError(UNREADABLE)
+            raise AddressError(*UNREADABLE)
         sslmode = next((mode for mode in _MODES if mode == parameters.get("sslmode")), None)
         if sslmode is None and "sslmode" in parameters:
-            raise AddressError(f"database_url: sslmode must be one of {', '.join(_MODES)}")
+            raise AddressError("database_url has an unknown sslmode", f"use one of {', '.join(_MODES)}")
         unknown = [name for name in parameters if name.startswith("ssl") and name not in _TLS_PARAMETERS]
         if unknown or "service" in parameters:
-            raise AddressError("database_url has a parameter that is not for it: service, or one of TLS")
+            raise AddressError(
+                "database_url names a service, or has a parameter about TLS that is not known",
+                f"write the host into it, and use only {', '.join(sorted(_TLS_PARAMETERS))}",
+            )
         database = unquote(parts.path.removeprefix("/")) or parameters.get("dbname") or parameters.get("database", "")
         return cls(url, hosts, database, sslmode, parameters)
 
@@ -126,7 +135,8 @@ class PostgresAddress:
         except OSError as error:  # ssl.SSLError is an OSError
             reason = getattr(error, "reason", None) or error.strerror
             raise AddressError(
-                f"database_url: sslrootcert, sslcrl, sslcert or sslkey cannot be used: {reason}"
+                f"a file that database_url names for TLS cannot be used ({reason})",
+                "correct sslrootcert, sslcrl, sslcert or sslkey in it",
             ) from None
         context.set_alpn_protocols(["postgresql"])
         return context
@@ -148,11 +158,11 @@ def _read_host(text: str) -> tuple[str, int]:
     if text.startswith("/"):
         return text, PORT
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
+        host, _, rest = text[1:].partition("]")
+        between, _, port = rest.partition(":")
     else:
-        host, _, port = text.partition(":")
-    if not host:
+        between, (host, _, port) = "", text.partition(":")
+    if not host or between:
         raise ValueError("no host")
     return host, _read_port(port) if port else PORT
 

@@ -46,6 +46,8 @@ _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     ),
     (ssl.SSLError, "TLS fails ({reason}): see its log"),
     (TimeoutError, "it does not answer in time: see whether it runs, and is not overloaded"),
+    (ConnectionRefusedError, f"nothing answers ({{reason}}): start it, or {_CORRECT}"),
+    (ConnectionError, "it hangs up: see its log"),
     (OSError, f"nothing answers ({{reason}}): start it, or {_CORRECT}"),
 )
 """Which sentence belongs to which error of the driver: the first row that fits."""
@@ -70,8 +72,6 @@ def _reason(error: BaseException) -> str:
             return error.verify_message
         case ssl.SSLError():
             return error.reason or "no reason given"
-        case ConnectionError(strerror=None):
-            return "the connection is not accepted"
         case OSError():
             return error.strerror or "refused"
         case asyncpg.PostgresError():
