@@ -51,6 +51,7 @@ from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.settings.kinds import Rate
@@ -123,6 +124,7 @@ class ObjectGraph:
     refusals: NoteRefusals
     audit: ReadAudit
     recover: Recover
+    watch_clock: WatchClock
     services: Services
     access_life: int
     """Milliseconds of an access token's life."""
@@ -141,6 +143,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     limits = LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings))
     opener = OpenSession(outside.secret_ring, sessions)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
+    watch_clock = WatchClock(storage, outside.clock)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
@@ -152,6 +155,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         refusals=refusals,
         audit=ReadAudit(storage),
         recover=Recover(storage, outside.mark, rotate_keys),
+        watch_clock=watch_clock,
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -182,7 +186,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             storage=storage,
             refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
-            ready=lambda: outside.revoked.fresh(outside.clock.monotonic()),
+            ready=lambda: watch_clock.agrees and outside.revoked.fresh(outside.clock.monotonic()),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             local=is_loopback(urlsplit(settings.issuer).hostname or ""),

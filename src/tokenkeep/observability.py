@@ -80,6 +80,11 @@ class Metrics:
         self._dropped = Gauge(
             "tokenkeep_audit_dropped", "Refusals counted and not written since the start.", registry=self._registry
         )
+        self._clock_offset = Gauge(
+            "tokenkeep_clock_offset_seconds",
+            "How far this process's clock is certainly ahead of the database's.",
+            registry=self._registry,
+        )
         for kind in EventKind:
             self._events.labels(kind.value)
 
@@ -92,8 +97,9 @@ class Metrics:
         """Count an audit event that has been committed."""
         self._events.labels(event.kind.value).inc()
 
-    def exposition(self, *, revocations: int, dropped: int) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+    def exposition(self, *, revocations: int, dropped: int, clock_offset: float) -> bytes:
+        """Return all metrics in the text format of Prometheus; the offset is in seconds."""
+        self._clock_offset.set(clock_offset)
         self._revocations.set(revocations)
         self._dropped.set(dropped)
         return generate_latest(self._registry)

@@ -55,6 +55,8 @@ PURGE_INTERVAL: Final = 3600.0
 """Seconds between two purges."""
 MARK_INTERVAL: Final = 1.0
 """Seconds between two writings of the high-water mark."""
+CLOCK_INTERVAL: Final = 5.0
+"""Seconds between two comparisons of this process's clock with the database's."""
 KEY_POLL: Final = 10.0
 """Seconds between two looks at the signing keys."""
 
@@ -156,12 +158,14 @@ class AuthServer:
             await graph.hasher.prepare()
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
+            await graph.watch_clock.compare()
             background = Background(
                 [
                     Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
                     Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
                     Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
                     Chore("purging", PURGE_INTERVAL, graph.purge.purge),
+                    Chore("comparing the clocks", CLOCK_INTERVAL, graph.watch_clock.compare),
                     Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
                 ]
             )
@@ -302,7 +306,9 @@ class AuthServer:
             verifier=self.verifier,
             observe_event=self._metrics.count_event,
             exposition=lambda: self._metrics.exposition(
-                revocations=len(self._revoked), dropped=self.graph.refusals.dropped
+                revocations=len(self._revoked),
+                dropped=self.graph.refusals.dropped,
+                clock_offset=self.graph.watch_clock.offset / 1000,
             ),
             mark=FileMark(self._directory.mark) if self._directory.path.is_dir() else MemoryMark(),
             claims=self._claims,
