@@ -17,7 +17,8 @@ _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 class PostgresFront:
     """Listens on every address of this machine, answers the request for TLS, and passes on what follows.
 
-    `secured` is how many clients came to speak TLS, `heard` how many bytes clients sent to the database itself.
+    `silent` makes it keep to itself what comes from the database: it neither answers nor hangs up. `secured` is how
+    many clients came to speak TLS, `heard` how many bytes clients sent to the database itself.
     """
 
     def __init__(self, socket: str, tls: ssl.SSLContext | None) -> None:
@@ -25,6 +26,7 @@ class PostgresFront:
         self._socket = f"{socket}/.s.PGSQL.5432"
         self._tls = tls
         self.port = 0
+        self.silent = False
         self.secured = 0
         self.heard = 0
 
@@ -67,7 +69,8 @@ class PostgresFront:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 self.heard += len(data) if count else 0
-                writer.write(data)
+                if count or not self.silent:
+                    writer.write(data)
 
 
 @contextmanager

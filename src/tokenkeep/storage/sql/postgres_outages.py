@@ -33,7 +33,7 @@ _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.QueryCanceledError, "a statement was cancelled there: see its log"),
     (asyncpg.OperatorInterventionError, "the connection was ended there: see its log"),
     (asyncpg.IdleInTransactionSessionTimeoutError, "this process was too slow for a transaction, which was undone"),
-    (asyncpg.UndefinedTableError, "a table is missing: restore the database, or run tokenkeep migrate"),
+    (asyncpg.UndefinedTableError, "a table is missing ({reason}): restore the database, or run tokenkeep migrate"),
     (asyncpg.InvalidSchemaNameError, f"the schema is missing: restore the database, or {_CORRECT}"),
     (asyncpg.PostgresSystemError, "its disk or machine failed ({reason}): see its log"),
     (asyncpg.InternalServerError, "its data or the server itself are damaged: see its log"),
