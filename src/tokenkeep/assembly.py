@@ -24,7 +24,7 @@ from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
-from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import RolledBack
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
@@ -67,16 +67,16 @@ from tokenkeep.verifier import TokenVerifier
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
 
-CANNOT_OPEN: Final = (
-    DataDirectoryError,
-    SettingsError,
-    SchemaMismatch,
-    SecretMismatch,
+CANNOT_SERVE: Final = (
+    Refusal,
     RolledBack,
     AlgorithmChanged,
-    StorageUnavailable,
+    SecretMismatch,
+    SettingsError,
+    DataDirectoryError,
+    SchemaMismatch,
 )
-"""Why a server does not open, each in a sentence that says what to do; any other error is a bug."""
+"""Errors that say in a line what is wrong with the surroundings, and what to do; all others are defects."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SQLITE_URL: Final = "sqlite:///"

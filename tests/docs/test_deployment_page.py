@@ -22,7 +22,7 @@ from tokenkeep.settings.safety import judge_safety
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs/deployment.md").read_text("utf-8")
 PACKAGE: Final = Path(tokenkeep.__file__).parent
-ENDINGS: Final = {error.__name__ for error in _EXPECTED} - {"Refusal", "StorageUnavailable", "TokenError"}
+ENDINGS: Final = {error.__name__ for error in _EXPECTED} - {"Refusal", "TokenError"}
 """Errors that end `tokenkeep serve` before it listens, besides `StorageUnavailable`."""
 ON_THE_SETTINGS_PAGE: Final = ("settings/options.py", "settings/safety.py", "settings/kinds.py")
 

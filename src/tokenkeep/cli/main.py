@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from tokenkeep.assembly import CANNOT_OPEN
+from tokenkeep.assembly import CANNOT_SERVE
 from tokenkeep.cli.audit import audit
 from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
@@ -17,13 +17,12 @@ from tokenkeep.cli.serve import serve
 from tokenkeep.cli.settings import settings
 from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
-from tokenkeep.domain.errors import Refusal
 from tokenkeep.jose.errors import TokenError
 
 REFUSED: Final = 1
 """Exit code when something was refused or could not be done."""
 
-_EXPECTED: Final = (*CANNOT_OPEN, Refusal, TokenError)
+_EXPECTED: Final = (*CANNOT_SERVE, TokenError)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
