@@ -24,14 +24,6 @@ hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True,
 hypothesis.settings.load_profile("usual")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the failure of tests whose promise is not kept yet; `behind.txt` names them."""
-    behind = set(Path(__file__).with_name("behind.txt").read_text("utf-8").splitlines())
-    for item in items:
-        if item.nodeid.partition("@")[0] in behind:
-            item.add_marker(pytest.mark.xfail(reason="a promise that is not kept yet", strict=False))
-
-
 @pytest.fixture
 def clock() -> SettableClock:
     """A clock that stands still until the test moves it."""

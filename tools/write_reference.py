@@ -189,6 +189,10 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "issuer-transport": ({"issuer": "http://auth.example.com"},),
     "listener": ({"host": "0.0.0.0"},),
     "tls-issuer": ({"tls_cert": Path("cert.pem"), "tls_key": Path("key.pem")},),
+    "database-transport": (
+        {"database_url": Secret("postgresql://tokenkeep@db.example.com/tokenkeep?sslmode=require")},
+        {"database_url": Secret("postgresql://tokenkeep@db.example.com:five/tokenkeep")},
+    ),
     "server-secret": ({"secret": Secret("password")}, {"secret": Secret("secret" * 6)}),
     "access-life": ({"access_ttl": timedelta(hours=2)},),
     "shared-algorithm": ({"signing_algorithm": "HS256", "audiences": ("https://orders.example.com",)},),

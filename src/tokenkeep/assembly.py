@@ -14,26 +14,22 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tokenkeep.api.addresses import Proxies, hosts_served
 from tokenkeep.api.cookies import CookiePolicy
 from tokenkeep.api.endpoint import Endpoint, Services
-from tokenkeep.api.frame import FramePolicy
 from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationSet
-from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
-from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.domain.signing_keys import AlgorithmChanged
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
+from tokenkeep.flows.background import Chore
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
@@ -43,10 +39,10 @@ from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.follow_password_kinds import FollowPasswordKinds
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.import_accounts import ImportAccounts
-from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPolicy
+from tokenkeep.flows.issue_tokens import TokenIssuer
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
-from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
+from tokenkeep.flows.limit_attempts import LimitAttempts
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
@@ -64,9 +60,10 @@ from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.flows.token_families import TokenFamilies
+from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
+from tokenkeep.policies import limit_policy, password_policy, session_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError
-from tokenkeep.settings.kinds import Rate
 from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
 from tokenkeep.storage.sealing import Sealer
@@ -79,6 +76,20 @@ from tokenkeep.verifier import TokenVerifier
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
 
+REVOCATION_POLL: Final = 0.25
+"""Seconds between two looks at whether another process has revoked something."""
+KEY_POLL: Final = 10.0
+"""Seconds between two looks at the signing keys."""
+PASSWORD_KIND_POLL: Final = 1.0
+"""Seconds between two looks at which kinds of password hashes are stored."""
+AUDIT_INTERVAL: Final = 0.5
+"""Seconds between two writings of refusals to the audit log."""
+PURGE_INTERVAL: Final = 3600.0
+"""Seconds between two purges."""
+CLOCK_INTERVAL: Final = 5.0
+"""Seconds between two comparisons of this process's clock with the database's."""
+MARK_INTERVAL: Final = 1.0
+"""Seconds between two writings of the high-water mark."""
 CANNOT_SERVE: Final = (
     Refusal,
     RolledBack,
@@ -141,6 +152,7 @@ class ObjectGraph:
     audit: ReadAudit
     recover: Recover
     revoke_token: RevokeToken
+    watch_clock: WatchClock
     services: Services
     access_life: int
     """Milliseconds of an access token's life."""
@@ -153,17 +165,18 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
     revoker = Revoker(settings.issuer, outside.revoked)
-    families = TokenFamilies(outside.secret_ring, _session_policy(settings))
+    families = TokenFamilies(outside.secret_ring, session_policy(settings))
     claims = AddedClaims(outside.claims)
-    tokens = TokenIssuer(key_ring, families, _token_policy(settings))
+    tokens = TokenIssuer(key_ring, families, token_policy(settings))
     opener = OpenSession(families, claims, tokens, revoker)
-    new_passwords = NewPasswords(hasher, hasher, _password_policy(settings))
+    new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
-    admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), _limit_policy(settings)), refusals)
+    admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     creator = CreateAccount(storage, new_passwords)
     changer = ChangeAccount(storage, revoker)
+    watch_clock = WatchClock(storage, outside.clock)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
@@ -178,6 +191,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         audit=ReadAudit(storage),
         recover=Recover(storage, outside.mark, rotate_keys),
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
+        watch_clock=watch_clock,
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -201,13 +215,26 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             storage=storage,
             refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
-            ready=lambda: outside.revoked.fresh(outside.clock.monotonic()),
+            ready=lambda: watch_clock.agrees and outside.revoked.fresh(outside.clock.monotonic()),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             local=is_loopback(urlsplit(settings.issuer).hostname or ""),
         ),
         access_life=settings.access_ttl // _MILLISECOND,
     )
+
+
+def chores_of(graph: ObjectGraph) -> list[Chore]:
+    """Return what runs by itself while the server is open: name, seconds between two runs, flow."""
+    return [
+        Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
+        Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
+        Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
+        Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
+        Chore("purging", PURGE_INTERVAL, graph.purge.purge),
+        Chore("comparing the clocks", CLOCK_INTERVAL, graph.watch_clock.compare),
+        Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
+    ]
 
 
 def is_embedded(settings: Settings) -> bool:
@@ -278,41 +305,6 @@ def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) 
         raise SettingsError(f"secret: {error}; make one with: tokenkeep secret generate") from None
 
 
-def _token_policy(settings: Settings) -> TokenPolicy:
-    return TokenPolicy(
-        issuer=settings.issuer,
-        client_id=settings.client_id,
-        audiences=(settings.issuer, *settings.audiences),
-        access_life=settings.access_ttl // timedelta(seconds=1),
-    )
-
-
-def _password_policy(settings: Settings) -> PasswordPolicy:
-    return PasswordPolicy(settings.password_min_length, ("tokenkeep", urlsplit(settings.issuer).hostname or ""))
-
-
-def _limit_policy(settings: Settings) -> LimitPolicy:
-    return LimitPolicy(
-        login_address=_quota("login-address", settings.login_limit_address),
-        login_everyone=_quota("login-everyone", settings.login_limit_everyone),
-        refresh_address=_quota("refresh-address", settings.refresh_limit_address),
-        logout_address=_quota("logout-address", settings.logout_limit_address),
-        enabled=settings.rate_limits,
-    )
-
-
-def _quota(name: str, rate: Rate) -> Quota:
-    return Quota(name, rate.count, rate.window // timedelta(seconds=1))
-
-
-def _session_policy(settings: Settings) -> SessionPolicy:
-    return SessionPolicy(
-        idle=settings.refresh_idle_ttl // _MILLISECOND,
-        absolute=settings.session_ttl // _MILLISECOND,
-        grace=settings.refresh_grace // _MILLISECOND,
-    )
-
-
 def endpoints_of(settings: Settings) -> list[Endpoint]:
     """Return the rows of the route table to serve, with their description where it may be seen."""
     served = routes_served(registration=settings.registration)
@@ -329,19 +321,7 @@ def describe_api(settings: Settings) -> dict[str, Any]:
 def _about(settings: Settings) -> About:
     return About(
         issuer=settings.issuer,
-        audiences=_token_policy(settings).audiences,
+        audiences=token_policy(settings).audiences,
         cookie=CookiePolicy.of(settings.issuer, settings.allowed_origins).name,
         version=metadata.version("tokenkeep"),
-    )
-
-
-def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:
-    """Return what is let in; a mounted server leaves the choice of hosts to the application around it."""
-    secure = urlsplit(settings.issuer).scheme == "https"
-    hosts = hosts_served(settings.issuer, (settings.host, settings.port), settings.allowed_hosts)
-    return FramePolicy(
-        hosts=None if mounted else hosts,
-        proxies=Proxies.of(settings.trusted_proxies),
-        https_only=secure and not settings.insecure_bind,
-        secure=secure,
     )

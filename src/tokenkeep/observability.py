@@ -108,6 +108,11 @@ class Metrics:
             ["event"],
             registry=self._registry,
         )
+        self._clock_offset = Gauge(
+            "tokenkeep_clock_offset_seconds",
+            "How far this process's clock is certainly ahead of the database's.",
+            registry=self._registry,
+        )
         for kind in EventKind:
             self._events.labels(kind.value)
         for verdict in REFRESH_VERDICTS:
@@ -126,8 +131,9 @@ class Metrics:
         if verdict is not None:
             self._refreshes.labels(verdict).inc()
 
-    def exposition(self, *, revocations: int, dropped: Mapping[EventKind, int]) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+    def exposition(self, *, revocations: int, dropped: Mapping[EventKind, int], clock_offset: float) -> bytes:
+        """Return all metrics in the text format of Prometheus; the offset is in seconds."""
+        self._clock_offset.set(clock_offset)
         self._revocations.set(revocations)
         for kind in REFUSALS:
             self._dropped.labels(kind.value).set(dropped.get(kind, 0))

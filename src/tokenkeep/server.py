@@ -20,8 +20,8 @@ from tokenkeep.assembly import (
     SystemClock,
     assemble,
     choose_database,
+    chores_of,
     endpoints_of,
-    frame_policy,
     is_embedded,
     read_secrets,
     require_data,
@@ -29,12 +29,13 @@ from tokenkeep.assembly import (
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
-from tokenkeep.flows.background import Background, Chore
+from tokenkeep.flows.background import Background
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
+from tokenkeep.policies import frame_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
@@ -43,19 +44,6 @@ from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
 from tokenkeep.verifier import TokenVerifier
 
 _log = logging.getLogger(__name__)
-
-REVOCATION_POLL: Final = 0.25
-"""Seconds between two looks at whether another process has revoked something."""
-AUDIT_INTERVAL: Final = 0.5
-"""Seconds between two writings of refusals to the audit log."""
-PASSWORD_KIND_POLL: Final = 1.0
-"""Seconds between two looks at which kinds of password hashes are stored."""
-PURGE_INTERVAL: Final = 3600.0
-"""Seconds between two purges."""
-MARK_INTERVAL: Final = 1.0
-"""Seconds between two writings of the high-water mark."""
-KEY_POLL: Final = 10.0
-"""Seconds between two looks at the signing keys."""
 
 
 class AuthServer:
@@ -154,16 +142,8 @@ class AuthServer:
             await graph.password_kinds.poll()
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
-            background = Background(
-                [
-                    Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
-                    Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
-                    Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
-                    Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
-                    Chore("purging", PURGE_INTERVAL, graph.purge.purge),
-                    Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
-                ]
-            )
+            await graph.watch_clock.compare()
+            background = Background(chores_of(graph))
             self._exit.push_async_callback(_finish, graph)
             background.start()
             self._exit.push_async_callback(background.stop)
@@ -305,7 +285,9 @@ class AuthServer:
             verifier=self.verifier,
             observe_event=self._metrics.count_event,
             exposition=lambda: self._metrics.exposition(
-                revocations=len(self._revoked), dropped=self.graph.refusals.dropped
+                revocations=len(self._revoked),
+                dropped=self.graph.refusals.dropped,
+                clock_offset=self.graph.watch_clock.offset / 1000,
             ),
             mark=FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(),
             unmarked=self.settings.allow_unmarked_database or unmarked,
@@ -322,6 +304,8 @@ class AuthServer:
             await self.open()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
+            if isinstance(error, CANNOT_SERVE):
+                return  # all is said; raising it would add a traceback to the log
             raise
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -19,6 +19,7 @@ from tests.system.server_process import ServerProcess
 from tokenkeep.cli.serve import DRAIN
 from tokenkeep.settings import load
 from tokenkeep.settings.safety import judge_safety
+from tokenkeep.storage.sql.postgres_address import PostgresAddress
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -191,6 +192,20 @@ def test_secrets_come_as_files():
         for service in document["services"].values():
             named = {path.removeprefix("/run/secrets/") for path in _secret_files(service)}
             assert named == set(service.get("secrets", []))
+
+
+def test_compose_reaches_the_database_over_a_socket_with_a_password():
+    """The address that the page writes is in the volume that both share, and the database listens on no network."""
+    page = (ROOT / "docs/deployment.md").read_text("utf-8")
+    written = re.search(r"sed 's\|\.\*\|(postgresql://\S+)\|'", page)
+    assert written
+    address = PostgresAddress.parse(written[1].replace("&", "0" * 48))
+    database = ON_POSTGRES["postgres"]
+    assert address.hosts == (("/run/postgresql", 5432),)
+    assert ON_POSTGRES["tokenkeep"]["volumes"] == ["database-socket:/run/postgresql:ro"]
+    assert "database-socket:/var/run/postgresql" in database["volumes"]
+    assert database["command"] == ["postgres", "-c", "listen_addresses="]
+    assert database["environment"]["POSTGRES_INITDB_ARGS"] == "--auth-local=scram-sha-256"
 
 
 def test_docker_waits_until_the_server_has_drained():

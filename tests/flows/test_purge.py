@@ -12,7 +12,7 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep import server as serving
+from tokenkeep import assembly as serving
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
 from tokenkeep.flows import purge

@@ -18,6 +18,33 @@ STRONG = "ZkT9xq3vR7mL0pWc8sYb2NdHf5JgUe1A"
 TLS = {"tls_cert": Path("cert.pem"), "tls_key": Path("key.pem")}
 
 
+LOCAL_OR_VERIFIED = [
+    "sqlite:///var/lib/tokenkeep.db",
+    "postgresql:///tokenkeep",
+    "postgresql://tokenkeep@/tokenkeep?host=/run/postgresql",
+    "postgresql://tokenkeep@%2Frun%2Fpostgresql/tokenkeep?sslmode=disable",
+    "postgresql://tokenkeep@localhost/tokenkeep",
+    "postgresql://tokenkeep@127.0.0.1:5433,[::1]/tokenkeep?sslmode=prefer",
+    "postgresql://tokenkeep@db.example.com/tokenkeep",
+    "postgresql://tokenkeep@db.example.com/tokenkeep?sslrootcert=/etc/ca.pem",
+    "postgresql://tokenkeep@one.example.com,two.example.com/tokenkeep?sslmode=verify-full",
+    "postgresql://tokenkeep@/tokenkeep?host=db.example.com&sslmode=verify-full",
+]
+ELSEWHERE_AND_NOT_VERIFIED = [
+    *(
+        f"postgresql://tokenkeep@db.example.com/tokenkeep?sslmode={mode}"
+        for mode in ("disable", "allow", "prefer", "require", "verify-ca")
+    ),
+    "postgresql://tokenkeep@localhost,db.example.com/tokenkeep?sslmode=require",
+    "postgresql://tokenkeep@/tokenkeep?host=/run/postgresql,db.example.com&sslmode=require",
+    "postgresql://tokenkeep@/tokenkeep?host=10.0.0.5&sslmode=disable",
+    "postgresql://tokenkeep@localhost.example.com/tokenkeep?sslmode=prefer",
+    "postgresql://tokenkeep@[2001:db8::1]/tokenkeep?sslmode=prefer",
+    "postgresql://tokenkeep@0.0.0.0/tokenkeep?sslmode=prefer",
+    "postgresql://tokenkeep@db.example.com/tokenkeep?sslmode=verify-full&sslmode=require",
+]
+
+
 SAFE: list[dict[str, Any]] = [
     {},
     {"issuer": "http://localhost:8000"},
@@ -43,6 +70,7 @@ SAFE: list[dict[str, Any]] = [
     {"argon2_memory": 47_104, "argon2_passes": 1},
     {"argon2_memory": 7_168, "argon2_passes": 5},
     {"argon2_memory": 262_144, "argon2_passes": 10},
+    *({"database_url": Secret(url)} for url in LOCAL_OR_VERIFIED),
 ]
 
 
@@ -100,6 +128,9 @@ UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"trusted_proxies": ("nginx",)}, "no address", None),
     ({"trusted_proxies": ("*",)}, "no address", None),
     ({"ops_token": Secret("x" * 31)}, "ops_token is shorter", None),
+    *(({"database_url": Secret(url)}, "sslmode=", "insecure_database") for url in ELSEWHERE_AND_NOT_VERIFIED),
+    ({"database_url": Secret("postgresql://db.example.com:five/x")}, "cannot be read", None),
+    ({"database_url": Secret("postgresql://db.example.com/x?sslmode=always")}, "unknown sslmode", None),
 ]
 
 
@@ -121,7 +152,7 @@ def test_unsafe_settings_do_not_start(changes: dict[str, Any], complaint: str, o
     assert all(finding.overridden == override for finding in findings)
 
 
-@pytest.mark.parametrize("override", ["insecure_bind", "allow_long_access", "allow_weak_secret"])
+@pytest.mark.parametrize("override", ["insecure_bind", "insecure_database", "allow_long_access", "allow_weak_secret"])
 def test_override_lets_nothing_else_pass(override: str):
     """An override is for its own rule only."""
     for changes, _, own in UNSAFE:
@@ -156,7 +187,14 @@ def test_publicly_known_secret_is_weak():
 def test_every_rule_says_something():
     """Whoever asks what is safe here hears of every rule."""
     rules = {finding.rule for finding in judge_safety(Settings())}
-    assert {"issuer-transport", "listener", "server-secret", "access-life", "allowed-origins"} <= rules
+    assert {
+        "issuer-transport",
+        "listener",
+        "database-transport",
+        "server-secret",
+        "access-life",
+        "allowed-origins",
+    } <= rules
     assert all(finding.ok for finding in judge_safety(Settings()))
 
 

@@ -184,6 +184,29 @@ async def test_no_update_is_lost_between_processes(shelf: Database, processes: P
     assert await rows(shelf, "SELECT length(label) AS length FROM things") == [{"length": 40}]
 
 
+async def test_who_wants_to_be_alone_is(shelf: Database, processes: Processes, engine: Engine):
+    """A second process that wants to be alone waits for the first one's commit, and sees what it did."""
+    other, gate = await processes.database(), engine.gate()
+    seen: list[int] = []
+
+    async def steps(tx: SqlTransaction, hold: bool) -> None:
+        row = await tx.fetch_one("SELECT count(*) AS number FROM things")
+        assert row is not None
+        seen.append(row["number"])
+        if hold:
+            await gate.hold()
+        await tx.execute("INSERT INTO things (id) VALUES ($1)", 100 + len(seen))
+
+    before = len(await rows(shelf, "SELECT id FROM things"))
+    first = asyncio.create_task(shelf.transact_alone(steps, True))
+    await gate.arrived()
+    second = asyncio.create_task(other.transact_alone(steps, False))
+    await engine.wait_until_blocked()
+    gate.open()
+    await asyncio.gather(first, second)
+    assert seen == [before, before + 1]
+
+
 async def test_a_caller_that_is_cancelled_leaves_the_database_usable(shelf: Database, engine: Engine):
     """After a request was cancelled in the middle of its transaction, the next transactions run."""
     gate = engine.gate()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from tests.storage.contracts import SECRET, Engine, Processes, execute, rows
 from tests.storage.examples import NOW
+from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.signing_keys import KeyState, SigningKey
+from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.jose import Key
-from tokenkeep.jose.encoding import decode_base64url
+from tokenkeep.jose.encoding import decode_base64url, encode_object
+from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.stores import SqlStorage
 
@@ -33,6 +38,20 @@ async def add(storage: SqlStorage, key: SigningKey) -> bool:
 async def published(storage: SqlStorage) -> list[SigningKey]:
     """Return the published keys."""
     return await storage.read(lambda tx: tx.signing_keys.published())
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the keys whose envelopes are opened from here on."""
+    names: list[str] = []
+    original = Sealer.open
+
+    def spy(sealer: Sealer, envelope: bytes, *, purpose: str, name: str) -> bytes:
+        names.append(name)
+        return original(sealer, envelope, purpose=purpose, name=name)
+
+    monkeypatch.setattr(Sealer, "open", spy)
+    return names
 
 
 def described(key: SigningKey) -> tuple[object, ...]:
@@ -153,3 +172,85 @@ async def test_a_changed_envelope_does_not_open(storage: SqlStorage, database: D
             await published(storage)
     await execute(database, "UPDATE signing_keys SET sealed = $1", sealed)
     assert [described(each) for each in await published(storage)] == [described(key)]
+
+
+async def test_a_reload_opens_only_what_is_new(storage: SqlStorage, processes: Processes, opened: list[str]):
+    """While nothing changes no private key is opened and no set is made anew; of a change only what is new is."""
+    other = await processes.storage()
+    first, second = a_key(KeyState.ACTIVE), a_key(KeyState.UPCOMING)
+    for key in (first, second):
+        await add(other, key)
+    ring = KeyRing(storage)
+    await ring.reload()
+    assert sorted(opened) == sorted([first.id, second.id])
+    opened.clear()
+    before = ring.verification_keys()
+    for _ in range(3):
+        await ring.reload()
+    assert opened == []
+    assert ring.verification_keys() is before
+    third = a_key(KeyState.RETIRING)
+    await add(other, third)
+    await ring.reload()
+    assert opened == [third.id]
+    assert {key.kid for key in ring.verification_keys()} == {first.id, second.id, third.id}
+
+
+async def test_a_reload_misses_nothing_that_another_process_did(
+    storage: SqlStorage, processes: Processes, database: Database, opened: list[str]
+):
+    """A rotation and a revocation are in force after the next reload, though no key has to be opened for either."""
+    other = await processes.storage()
+    assert await RotateKeys(other, "ES256").establish() == 2
+    ring = KeyRing(storage)
+    await ring.reload()
+    opened.clear()
+    active, upcoming = ring.signer().kid, next(key.kid for key in ring.public_keys() if key.kid != ring.signer().kid)
+    await execute(database, "UPDATE signing_keys SET state = 'retiring' WHERE id = $1", active)
+    await execute(database, "UPDATE signing_keys SET state = 'active', activated_at = $2 WHERE id = $1", upcoming, NOW)
+    await ring.reload()
+    assert ring.signer().kid == upcoming
+    assert {key.kid for key in ring.verification_keys()} == {active, upcoming}
+    await execute(database, "UPDATE signing_keys SET state = 'revoked' WHERE id = $1", active)
+    await ring.reload()
+    assert {key.kid for key in ring.verification_keys()} == {upcoming}
+    assert opened == []
+    assert await other.transact(lambda tx: tx.signing_keys.revoke_published()) == [upcoming]
+    await ring.reload()
+    assert list(ring.verification_keys()) == []
+    with pytest.raises(LookupError):
+        ring.signer()
+
+
+async def test_a_key_that_is_no_longer_published_is_forgotten(storage: SqlStorage, processes: Processes):
+    """The private part of a revoked key does not stay in memory."""
+    other = await processes.storage()
+    await add(other, a_key())
+    [held] = await published(storage)
+    gone = weakref.ref(held.key)
+    del held
+    assert gone() is not None, "it is kept while it is published"
+    await other.transact(lambda tx: tx.signing_keys.revoke_published())
+    assert await published(storage) == []
+    gc.collect()
+    assert gone() is None
+
+
+async def test_an_envelope_that_was_exchanged_is_opened_again(
+    storage: SqlStorage, database: Database, processes: Processes, opened: list[str]
+):
+    """Known is a whole envelope, not an id: one sealed with a new secret opens, a damaged one is refused."""
+    key = a_key()
+    await add(storage, key)
+    rotated = await processes.storage(secret=ANOTHER_SECRET, previous=[SECRET])
+    await published(rotated)
+    opened.clear()
+    again = Sealer(SecretRing(ANOTHER_SECRET)).seal(
+        encode_object(key.key.to_jwk(private=True)), purpose="signing key", name=key.id
+    )
+    await execute(database, "UPDATE signing_keys SET sealed = $1", again)
+    assert [described(each) for each in await published(rotated)] == [described(key)]
+    assert opened == [key.id]
+    await execute(database, "UPDATE signing_keys SET sealed = $1", again[:-1] + bytes([again[-1] ^ 1]))
+    with pytest.raises(SecretMismatch, match=key.id):
+        await published(rotated)

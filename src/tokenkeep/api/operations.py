@@ -28,8 +28,8 @@ async def metrics(call: Call[Any]) -> Answer:
 
 
 async def readyz(call: Call[Any]) -> Answer:
-    """Tell whether requests can be served now: the database answers and revocations are known."""
+    """Tell whether requests can be served now: the database answers, revocations are known, the clocks agree."""
     await call.services.storage.revision()
     if not call.services.ready():
-        raise Unavailable("the revocation set is stale")
+        raise Unavailable("the revocation set is stale, or the clock is off")
     return Answer(Health("ok"))

@@ -28,18 +28,19 @@ _SAID = "do what the line above says"
 def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:
     """Check what would be unsafe or broken here, and say how to mend it; exits with 1 if anything is."""
     settings = read_settings(config, flags).settings
-    findings = [*judge_safety(settings), *_examine(settings)]
+    findings = judge_safety(settings)
+    findings += _examine(settings, safe=all(finding.ok for finding in findings))
     for finding in findings:
         click.echo(_as_json(finding) if as_json else _as_text(finding))
     if not all(finding.ok for finding in findings):
         sys.exit(_REFUSED)
 
 
-def _examine(settings: Settings) -> list[Finding]:
-    """Return what is so of the installation itself."""
+def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
+    """Return what is so of the installation itself; it is only opened with settings that may be served with."""
     directory = DataDirectory(settings.data_dir)
     findings = [_clock(), _data_directory(directory)]
-    if all(finding.ok for finding in findings):
+    if safe and all(finding.ok for finding in findings):
         if is_embedded(settings) and not sqlite_file(settings, directory).exists():
             findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
         else:

@@ -5,8 +5,6 @@ Not here: making and retiring keys (`flows.rotate_keys`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tokenkeep.domain.signing_keys import KeyState, SigningKey
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.jose import Key, KeySet
@@ -22,13 +20,15 @@ class KeyRing:
         self._signer: Key | None = None
 
     async def reload(self) -> None:
-        """Read the published keys from storage.
+        """Read the published keys from storage; nothing is made anew while they are the same.
 
         Raises:
             SecretMismatch: a stored key does not open with the configured server secret.
             StorageUnavailable: the database did not answer.
         """
-        self._hold(await self._storage.read(_published))
+        keys = tuple(await self._storage.read(_published))
+        if keys != self._keys:
+            self._hold(keys)
 
     def signer(self) -> Key:
         """Return the key that signs now.
@@ -48,8 +48,8 @@ class KeyRing:
         """Return the key set to publish: public parts only, and empty when tokens are signed with a shared secret."""
         return KeySet([key.key.public() for key in self._keys if not key.symmetric])
 
-    def _hold(self, keys: Sequence[SigningKey]) -> None:
-        self._keys = tuple(keys)
+    def _hold(self, keys: tuple[SigningKey, ...]) -> None:
+        self._keys = keys
         self._verification = KeySet([key.verification_key() for key in keys])
         self._signer = next((key.key for key in keys if key.state is KeyState.ACTIVE), None)
 

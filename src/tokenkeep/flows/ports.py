@@ -214,7 +214,7 @@ class SigningKeyStore(Protocol):
         """Store a new key; False if another process has just filled that state."""
 
     async def published(self) -> list[SigningKey]:
-        """Return the keys that verifiers are given, oldest first.
+        """Return the keys that verifiers are given, oldest first; a key that did not change is the same object again.
 
         Raises:
             SecretMismatch: a stored key does not open with the configured server secret.

@@ -234,6 +234,11 @@ class Settings:
     insecure_bind: bool = _option(
         False, Kind.BOOLEAN, "UNSAFE: allow plain http off loopback. Passwords then travel in clear text."
     )
+    insecure_database: bool = _option(
+        False,
+        Kind.BOOLEAN,
+        "UNSAFE: allow a PostgreSQL on another machine without verified TLS. Who sits between can read and change all.",
+    )
     allow_long_access: bool = _option(False, Kind.BOOLEAN, "UNSAFE: allow an access_ttl above an hour.")
     allow_weak_secret: bool = _option(
         False, Kind.BOOLEAN, "UNSAFE: allow a server secret that is guessable or publicly known."

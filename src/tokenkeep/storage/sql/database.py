@@ -38,10 +38,6 @@ class Database(Protocol):
     """A database. All methods raise `StorageUnavailable` when it does not answer."""
 
     @property
-    def migration_lock(self) -> str | None:
-        """The statement that makes migrations of other processes wait; None where every transaction does."""
-
-    @property
     def find_table(self) -> str:
         """The statement that returns a row if there is a table named `$1`."""
 
@@ -53,6 +49,9 @@ class Database(Protocol):
 
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
+
+    async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, while no other process does this; waits for them, and takes the time it needs."""
 
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""

@@ -62,7 +62,7 @@ async def migrate(database: Database) -> list[Migration]:
         SchemaMismatch: the database was made by a newer version, or an applied file has been changed since.
         StorageUnavailable: the database did not answer.
     """
-    return await database.transact(_apply_missing, known_migrations(), database)
+    return await database.transact_alone(_apply_missing, known_migrations(), database)
 
 
 async def check_current(database: Database) -> None:
@@ -78,8 +78,6 @@ async def check_current(database: Database) -> None:
 
 
 async def _apply_missing(tx: SqlTransaction, known: list[Migration], database: Database) -> list[Migration]:
-    if database.migration_lock is not None:
-        await tx.fetch(database.migration_lock)
     applied = await _applied(tx, known, database)
     if not applied:
         await tx.execute(_TABLE)

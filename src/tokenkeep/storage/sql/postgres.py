@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple, cast
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, TypeVarTuple, cast
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+from tokenkeep.storage.sql.postgres_address import UNREADABLE, AddressError, PostgresAddress
+from tokenkeep.storage.sql.postgres_outages import OUTAGES, explain_outage
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -19,47 +24,57 @@ Args = TypeVarTuple("Args")
 
 MOST_RUNS: Final = 5
 """How often a transaction is tried when the database breaks a conflict at its cost."""
+LONGEST_PAUSE: Final = 0.05
+"""Seconds between two runs, at most."""
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to wait for a connection."""
 STATEMENT_TIMEOUT: Final = 10.0
 """Seconds to wait for an answer."""
+ALONE_TIMEOUT: Final = 3600.0
+"""Seconds to wait for an answer where the time it takes depends on how much is stored, or on another process."""
+CLOSE_TIMEOUT: Final = 3.0
+"""Seconds that transactions under way get to come to their end."""
+IDLE_TIMEOUT: Final = 15.0
+"""Seconds after which the server undoes a transaction from which it hears nothing."""
 
-_CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_OUTAGES: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-)
+_CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+"""What another run may not meet again; the last one after another process has migrated the database."""
+_ALONE: Final = 7237716031
+"""The advisory lock of those who want to be alone."""
+_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_SESSION: Final = {
+    "application_name": "tokenkeep",
+    "synchronous_commit": "on",
+    # A process that stops in the middle of a transaction, or is cut off, must not keep its locks for ever.
+    "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT:.0f}s",
+}
+
+
+async def _nothing_to_reset(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Do nothing."""
 
 
 class PostgresTransaction:
     """One transaction on a connection, stamped by the database's clock."""
 
-    __slots__ = ("_connection", "now")
+    __slots__ = ("_connection", "_patience", "now")
 
-    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record], now: int) -> None:
+    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record], now: int, patience: float) -> None:
         self._connection = connection
+        self._patience = patience
         self.now = now
 
     async def fetch(self, sql: str, *values: Value) -> list[Row]:
         """Run a statement and return its rows."""
-        return cast("list[Row]", await self._connection.fetch(sql, *values))
+        return cast("list[Row]", await self._connection.fetch(sql, *values, timeout=self._patience))
 
     async def fetch_one(self, sql: str, *values: Value) -> Row | None:
         """Run a statement and return its first row."""
-        return cast("Row | None", await self._connection.fetchrow(sql, *values))
+        return cast("Row | None", await self._connection.fetchrow(sql, *values, timeout=self._patience))
 
     async def execute(self, sql: str, *values: Value) -> int:
         """Run a statement and return how many rows it changed."""
-        status = await self._connection.execute(sql, *values)
+        status = await self._connection.execute(sql, *values, timeout=self._patience)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
@@ -67,92 +82,109 @@ class PostgresTransaction:
 class PostgresDatabase:
     """A PostgreSQL database, shared by any number of processes."""
 
-    migration_lock = "SELECT pg_advisory_xact_lock(7237716031)"
     find_table = "SELECT $1::text AS name WHERE to_regclass($1::text) IS NOT NULL"
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self._url = url
         self._connections = connections
+        self._address: PostgresAddress | None = None
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
         """Connect.
 
         Raises:
-            StorageUnavailable: the database does not answer or refuses the credentials.
+            StorageUnavailable: the address cannot be read, or the database does not answer or does not let us in.
         """
-        with _outages_named():
-            try:
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=1,
-                    max_size=self._connections,
-                    timeout=CONNECT_TIMEOUT,
-                    command_timeout=STATEMENT_TIMEOUT,
-                    server_settings={"application_name": "tokenkeep", "synchronous_commit": "on"},
-                )
-            except ValueError:
-                # What cannot be read as an address is not repeated: it holds a password.
-                raise StorageUnavailable("PostgreSQL: database_url cannot be read as an address") from None
+        try:
+            self._address = PostgresAddress.parse(self._url)
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                # What the address says of these was read already; the driver would read it otherwise.
+                host=[host for host, _ in self._address.hosts],
+                port=[port for _, port in self._address.hosts],
+                ssl=self._address.tls(),
+                target_session_attrs=SessionAttribute.primary,
+                # Connections are made when they are wanted: the pool tells of those it keeps up itself with a trace.
+                min_size=0,
+                max_size=self._connections,
+                # Transactions leave nothing behind in their session, and a commit is not to be followed by a failure.
+                reset=_nothing_to_reset,
+                command_timeout=STATEMENT_TIMEOUT,
+                server_settings=_SESSION,
+            )
+            async with self._connection():
+                pass
+        except AddressError as error:
+            raise StorageUnavailable(f"PostgreSQL: {error}") from None
+        except ValueError:
+            # The driver's text may repeat what it cannot read.
+            raise StorageUnavailable(f"PostgreSQL: {AddressError(*UNREADABLE)}") from None
 
     async def close(self) -> None:
-        """Disconnect, after what is under way."""
+        """Disconnect, after what is under way; what does not come to its end soon is cut off and undone."""
         if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
+            pool, self._pool = self._pool, None
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
 
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
-        for _ in range(MOST_RUNS - 1):
-            try:
-                return await self._run(steps, args)
-            except _CONFLICTS:
-                continue
-        try:
-            return await self._run(steps, args)
-        except _CONFLICTS as error:
-            raise StorageUnavailable(f"PostgreSQL: {error}") from error
+        return await self._run_until_it_passes(steps, args, patience=STATEMENT_TIMEOUT)
+
+    async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, while no other process does this; waits for them, and takes the time it needs."""
+
+        async def alone(tx: SqlTransaction) -> T:
+            await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
+            return await steps(tx, *args)
+
+        return await self._run_until_it_passes(alone, (), patience=ALONE_TIMEOUT)
 
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""
-        return await self._run(steps, args, isolation="repeatable_read", readonly=True)
+        return await self._run_until_it_passes(steps, args, patience=STATEMENT_TIMEOUT, reading=True)
 
     async def revision(self) -> int:
         """Return the number of the last revocation."""
         async with self._connection() as connection:
             return int(await connection.fetchval("SELECT number FROM revocation_head"))
 
-    async def _run(
-        self,
-        steps: Callable[..., Awaitable[T]],
-        args: tuple[object, ...],
-        *,
-        isolation: str = "read_committed",
-        readonly: bool = False,
+    async def _run_until_it_passes(
+        self, steps: Callable[..., Awaitable[T]], args: tuple[object, ...], *, patience: float, reading: bool = False
     ) -> T:
-        async with (
-            self._connection() as connection,
-            connection.transaction(isolation=isolation, readonly=readonly),  # type: ignore[arg-type]
-        ):
-            now = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-            return await steps(PostgresTransaction(connection, now), *args)
+        isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if reading else "read_committed"
+        for run in range(MOST_RUNS):
+            if run > 0:
+                # Time for the other one to finish: whoever runs again at once may take the same row before it again.
+                await asyncio.sleep(random.random() * LONGEST_PAUSE)  # noqa: S311 - jitter, not a secret
+            try:
+                async with (
+                    self._connection() as connection,
+                    connection.transaction(isolation=isolation, readonly=reading),
+                ):
+                    now = await connection.fetchval(_CLOCK)
+                    return await steps(PostgresTransaction(connection, now, patience), *args)
+            except _CONFLICTS:
+                continue
+        raise StorageUnavailable(f"PostgreSQL: a transaction met another in its way in each of {MOST_RUNS} runs")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         if self._pool is None:
             raise StorageUnavailable("the database is not open")
-        with _outages_named():
+        with self._outages_named():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
                 yield connection
 
-
-class _outages_named:  # noqa: N801  (used as a context manager)
-    """Turns every way in which the database can be out of reach into `StorageUnavailable`."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, _OUTAGES) and not isinstance(error, StorageUnavailable):
-            # Only the kind is kept: the text of a connection error may repeat the address with its password.
-            raise StorageUnavailable(f"PostgreSQL: {type(error).__name__}") from error
+    @contextmanager
+    def _outages_named(self) -> Iterator[None]:
+        """Turn every way in which the database can be out of reach into `StorageUnavailable`."""
+        try:
+            yield
+        except OUTAGES as error:
+            assert self._address is not None
+            raise explain_outage(error, self._address) from error

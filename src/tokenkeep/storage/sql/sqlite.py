@@ -55,7 +55,6 @@ class SqliteTransaction:
 class SqliteDatabase:
     """A database in one file, for one server process and the commands beside it."""
 
-    migration_lock = None
     find_table = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = $1"
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -82,6 +81,10 @@ class SqliteDatabase:
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
         return await self._writer.run(lambda connection: self._drive(connection, steps, args))
+
+    async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, while no other process does this: here that is so of every transaction."""
+        return await self.transact(steps, *args)
 
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""

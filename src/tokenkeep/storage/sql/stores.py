@@ -14,7 +14,7 @@ from tokenkeep.storage.sql.audit import SqlAuditLog
 from tokenkeep.storage.sql.database import Database, SqlTransaction
 from tokenkeep.storage.sql.revocations import SqlRevocations
 from tokenkeep.storage.sql.sessions import SqlSessions
-from tokenkeep.storage.sql.signing_keys import SqlSigningKeys
+from tokenkeep.storage.sql.signing_keys import KeyChest, SqlSigningKeys
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -29,12 +29,12 @@ class SqlStores:
 
     __slots__ = ("accounts", "administrators", "audit", "now", "revocations", "sessions", "signing_keys")
 
-    def __init__(self, tx: SqlTransaction, sealer: Sealer, recorded: list[Event]) -> None:
+    def __init__(self, tx: SqlTransaction, chest: KeyChest, recorded: list[Event]) -> None:
         self.now = tx.now
         self.accounts = SqlAccounts(tx)
         self.administrators = SqlAdministrators(tx)
         self.sessions = SqlSessions(tx)
-        self.signing_keys = SqlSigningKeys(tx, sealer)
+        self.signing_keys = SqlSigningKeys(tx, chest)
         self.revocations = SqlRevocations(tx)
         self.audit = SqlAuditLog(tx, recorded)
 
@@ -44,7 +44,7 @@ class SqlStorage:
 
     def __init__(self, database: Database, sealer: Sealer, observe: EventObserver) -> None:
         self._database = database
-        self._sealer = sealer
+        self._chest = KeyChest(sealer)
         self._observe = observe
 
     async def transact(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
@@ -68,6 +68,6 @@ class SqlStorage:
     ) -> Callable[[SqlTransaction], Awaitable[T]]:
         async def bound(tx: SqlTransaction) -> T:
             recorded.clear()  # what an earlier run recorded was rolled back with it
-            return await steps(SqlStores(tx, self._sealer, recorded), *args)
+            return await steps(SqlStores(tx, self._chest, recorded), *args)
 
         return bound

@@ -1,0 +1,94 @@
+"""A TCP front for a PostgreSQL that listens on a unix socket: plain, or with TLS as a server built with it has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
+
+
+class PostgresFront:
+    """Listens on every address of this machine, answers the request for TLS, and passes on what follows.
+
+    `silent` makes it keep to itself what comes from the database: it neither answers nor hangs up. `secured` is how
+    many clients came to speak TLS, `heard` how many bytes clients sent to the database itself.
+    """
+
+    def __init__(self, socket: str, tls: ssl.SSLContext | None) -> None:
+        """Stand before the server whose socket is in a directory; without TLS it declines to speak it."""
+        self._socket = f"{socket}/.s.PGSQL.5432"
+        self._tls = tls
+        self.port = 0
+        self.silent = False
+        self.secured = 0
+        self.heard = 0
+
+    async def serve(self, ready: threading.Event, ending: asyncio.Event) -> None:
+        """Listen until the end."""
+        server = await asyncio.start_server(self._meet, "0.0.0.0")
+        self.port = server.sockets[0].getsockname()[1]
+        ready.set()
+        await ending.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, EOFError, ssl.SSLError, asyncio.CancelledError):
+            begun = await reader.readexactly(8)
+            if begun == _SSL_REQUEST:
+                writer.write(b"S" if self._tls else b"N")
+                begun = b""
+                if self._tls is not None:
+                    await writer.start_tls(self._tls)
+                    self.secured += 1
+            behind_reader, behind = await asyncio.open_unix_connection(self._socket)
+            behind.write(begun)
+            ways = [
+                asyncio.create_task(self._pass_on(reader, behind, count=True)),
+                asyncio.create_task(self._pass_on(behind_reader, writer)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                behind.close()
+        writer.close()
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                self.heard += len(data) if count else 0
+                if count or not self.silent:
+                    writer.write(data)
+
+
+@contextmanager
+def fronted(socket: str, tls: ssl.SSLContext | None = None) -> Iterator[PostgresFront]:
+    """Open a front in a thread of its own, so that tests may block."""
+    front, ready, ending = PostgresFront(socket, tls), threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await front.serve(ready, ending)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), name="postgres-front")
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield front
+    finally:
+        loops[0].call_soon_threadsafe(ending.set)
+        thread.join(10)
+        assert not thread.is_alive()
