@@ -428,7 +428,7 @@ def test_the_flows_do_what_the_model_says(prepared_directory: Path, tmp_path: Pa
     run_state_machine_as_test(
         type("Machine", (SessionMachine,), {"settings": settings}),
         settings=hypothesis.settings(
-            max_examples=2_000 if thorough else 40,
+            max_examples=1_000 if thorough else 40,
             stateful_step_count=50,
             derandomize=not thorough,
             database=None,
