@@ -107,10 +107,11 @@ def from_claims(
     """
     if profile is not Profile.TOKENKEEP:
         return _from_others(claims, key_id, profile)
+    audience = claims["aud"]
     return AccessToken(
         issuer=claims["iss"],
         subject=_text(claims, "sub", required=True),
-        audience=_audience(claims),
+        audience=(audience,) if isinstance(audience, str) else tuple(audience),
         issued_at=_instant(claims, "iat", required=True),
         expires_at=claims["exp"],
         token_id=_text(claims, "jti", required=True),
@@ -133,10 +134,11 @@ LONGEST_IDENTIFIER: Final = 256
 def _from_others(claims: Mapping[str, Any], key_id: str | None, profile: Profile) -> AccessToken:
     """Read claims of an issuer that may mean something else by every name that the profile does not require."""
     named = profile is Profile.RFC_9068
+    audience = claims["aud"]
     return AccessToken(
         issuer=claims["iss"],
         subject=_text(claims, "sub", required=True),
-        audience=_audience(claims),
+        audience=(audience,) if isinstance(audience, str) else tuple(audience),
         issued_at=_instant(claims, "iat", required=True),
         expires_at=claims["exp"],
         token_id=_text(claims, "jti", required=True) if named else _if_it_fits(_text, claims, "jti"),
@@ -157,11 +159,6 @@ def _if_it_fits(read: Callable[..., Any], *claim: Any) -> Any:
         return read(*claim)
     except ClaimInvalid:
         return None
-
-
-def _audience(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    audience = claims["aud"]
-    return (audience,) if isinstance(audience, str) else tuple(audience)
 
 
 def _text(claims: Mapping[str, Any], name: str, *, required: bool = False) -> Any:

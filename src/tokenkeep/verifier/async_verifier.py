@@ -12,7 +12,7 @@ from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.jose import KeyNotFound
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.claims import ClaimsPolicy
-from tokenkeep.verifier.challenge import CannotTell
+from tokenkeep.verifier.challenge import CannotTell, InvalidToken
 from tokenkeep.verifier.judge import Judge, bearer_token, require_role
 from tokenkeep.verifier.jwks import USUAL_FETCHING, KeyFetching
 from tokenkeep.verifier.key_cache import KEYS_GIVEN, KeyStatus
@@ -70,10 +70,13 @@ class AsyncTokenVerifier:
             InvalidToken: it is not.
             CannotTell: the keys or the revocations are not known well enough now.
         """
-        if self._source is None:
-            accepted = self._judge.judge_finally(token, self._given(), self._clock())
-        else:
-            accepted = await self._judge_with_fetched(token, self._source)
+        try:
+            if self._source is None:
+                accepted = self._judge.judge(token, self._given(), self._clock())
+            else:
+                accepted = await self._judge_with_fetched(token, self._source)
+        except KeyNotFound as error:
+            raise InvalidToken(error.code, reason=error.reason) from error
         self._judge.refuse_revoked(accepted, self._monotonic())
         return accepted
 

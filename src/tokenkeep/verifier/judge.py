@@ -63,17 +63,6 @@ class Judge:
         except TokenError as error:
             raise InvalidToken(error.code, reason=error.reason) from error
 
-    def judge_finally(self, token: str, keys: Key | KeySet, now: float) -> AccessToken:
-        """Return what `judge` returns; there are no other keys to come back with.
-
-        Raises:
-            InvalidToken: the token is not good.
-        """
-        try:
-            return self.judge(token, keys, now)
-        except KeyNotFound as error:
-            raise InvalidToken(error.code, reason=error.reason) from error
-
     def check_form(self, token: str) -> None:
         """Refuse a token that no key could make good, for its form or its header.
 

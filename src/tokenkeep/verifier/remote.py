@@ -70,13 +70,14 @@ class Target:
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise ValueError(f"this is not the address of a key set: {error}") from None
-        if not host or "@" in parts.netloc or "#" in url:
+        if not host or "@" in parts.netloc or "#" in url or port == 0:
             raise ValueError("the address of a key set has a host, and no user, password or fragment")
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
             raise ValueError("keys are fetched over https only, but for loopback addresses")
         target = cls(url, host, port or _PORTS[parts.scheme], private_network)
         if _ip_address(host) is not None and not target.permitted([host]):
-            raise ValueError(f"the address of the key set, {host}, is in a private network; private_network allows it")
+            hint = "" if private_network else "; private_network allows those of private networks"
+            raise ValueError(f"{host} is no address where a key set is fetched from{hint}")
         return target
 
     def permitted(self, addresses: Iterable[str]) -> list[str]:
@@ -88,12 +89,10 @@ class Target:
         return [text for text in addresses if self._permits(text)]
 
     def _permits(self, text: str) -> bool:
-        address = _ip_address(text)
-        if address is None:
-            return False
         if is_loopback(self.host):
-            return address.is_loopback
-        if address.is_multicast:
+            return text != "localhost" and is_loopback(text)
+        address = _ip_address(text)
+        if address is None or address.is_multicast:
             return False
         if self.private_network:
             # Still not the services of this machine, nor the metadata service of a cloud.
