@@ -12,6 +12,7 @@ What is wrong with a token is told to its bearer in `reason` only; the rest is i
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 
@@ -51,6 +52,10 @@ class Refused(Exception):
         if self.reason is not None:
             members["reason"] = self.reason
         return members
+
+    def body(self) -> bytes:
+        """Return the problem document as JSON."""
+        return json.dumps(self.problem(), separators=(",", ":")).encode()
 
 
 class MissingToken(Refused):
