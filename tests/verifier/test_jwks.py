@@ -219,6 +219,27 @@ def test_public_name_does_not_lead_into_the_private_network(
     assert publisher.asked == []
 
 
+def test_private_network_is_allowed_on_purpose(fetch: Fetch, monkeypatch: pytest.MonkeyPatch):
+    """An issuer in a private network is asked if the caller says so, and for people who name it themselves."""
+    asked: list[str] = []
+
+    def refuse(address: tuple[str, int], *_: Any, **__: Any) -> Any:
+        asked.append(address[0])
+        raise ConnectionRefusedError
+
+    async def refuse_async(*, remote_host: str, **_: Any) -> Any:
+        asked.append(remote_host)
+        raise ConnectionRefusedError
+
+    resolving(monkeypatch, "10.1.2.3", "169.254.169.254")
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr("anyio.connect_tcp", refuse_async)
+    assert "ConnectError" in refusal(fetch, "https://auth.internal/jwks.json", private_network=True)
+    with pytest.raises(KeySetUnavailable, match="ConnectError"):
+        fetch_key_set("https://auth.internal/jwks.json")
+    assert asked == ["10.1.2.3", "10.1.2.3"]
+
+
 def test_loopback_name_does_not_lead_elsewhere(fetch: Fetch, monkeypatch: pytest.MonkeyPatch):
     """Clear text is for this machine only, whatever the name of the loopback resolves to."""
     resolving(monkeypatch, "192.0.2.1", "8.8.8.8")
