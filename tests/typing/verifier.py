@@ -56,7 +56,7 @@ async def in_an_event_loop() -> None:
         assert_type(token, AccessToken)
         assert_type(await verifier.verify("x"), AccessToken)
         assert_type(await verifier.ready(), bool)
-        assert_type(verifier.verify("x"), AccessToken)  # type: ignore[assert-type]
+        verifier.authenticate(["Bearer x"])  # type: ignore[unused-coroutine]
 
 
 def in_applications(verifier: AsyncTokenVerifier, local: TokenVerifier) -> None:

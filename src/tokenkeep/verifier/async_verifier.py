@@ -25,7 +25,7 @@ class AsyncTokenVerifier:
     """Accepts the access tokens of one issuer for one audience, and refuses everything else. For one event loop.
 
     If it fetches the keys, the first token waits for them; later they are fetched anew in the background. In programs
-    without an event loop take `TokenVerifier`.
+    without an event loop take `TokenVerifier`. Forgetting `await` lets everybody in: the adapters cannot forget it.
     """
 
     def __init__(
