@@ -113,6 +113,26 @@ def test_fetch_in_the_background_may_outlast_the_age():
     assert story.look(AGE + 2.0) == Use(KEYS)
 
 
+def test_fetch_in_the_background_is_the_only_one():
+    """A fetch that takes longer than the cooldown is still the one that is under way."""
+    story = Story()
+    story.hold(0.0)
+    decision = story.look(AGE - 20.0)
+    assert isinstance(decision, Use)
+    assert decision.begin is not None
+    for seconds in (COOLDOWN, 2 * COOLDOWN - 0.001):
+        assert story.look(AGE - 20.0 + seconds) == Use(KEYS)
+        assert story.miss(AGE - 20.0 + seconds) == Wait(decision.begin, begin=False)
+
+
+def test_answer_that_took_longer_than_its_age_serves_those_who_waited():
+    """Whoever waited for a slow issuer gets its keys, and is not made to wait again and again."""
+    story = Story(timeout=timedelta(seconds=60))
+    story.cache.succeed(story.fetch(0.0), published(age=SHORTEST_AGE), asked=0.0, jitter=0.0)
+    assert story.cache.keys_for(0.0, 45.0) == Use(KEYS)
+    assert isinstance(story.look(45.0), Wait)
+
+
 def test_old_keys_are_not_used_without_asking():
     """After a pause longer than the age, the next token waits: a key may have been taken back meanwhile."""
     story = Story()
@@ -163,6 +183,15 @@ def test_one_failure_does_not_excuse_for_ever():
     other.hold(0.0)
     other.cache.fail(other.fetch(AGE), "down", AGE)
     assert isinstance(other.look(AGE + EXCUSE), Wait)
+
+
+def test_success_ends_the_excuse():
+    """A failure before the last success excuses nothing."""
+    story = Story()
+    story.cache.fail(story.fetch(0.0), "down", 1.0)
+    story.hold(COOLDOWN, published(age=SHORTEST_AGE))
+    assert COOLDOWN + SHORTEST_AGE < 1.0 + EXCUSE
+    assert isinstance(story.look(COOLDOWN + SHORTEST_AGE), Wait)
 
 
 def test_recovery_needs_no_more_than_one_fetch():

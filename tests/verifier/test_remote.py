@@ -89,6 +89,7 @@ def test_target_is_where_the_address_says(url: str, host: str, port: int):
     "url",
     [
         "https://auth.example\\@evil.example/jwks.json",
+        "https://auth.example\\.evil.example/jwks.json",
         "https://auth.example/jwks.json\nHost: evil.example",
         "https://auth.example/a b",
         "https://auth.example/\x00",

@@ -226,7 +226,7 @@ class KeyCache:
             detail = self._trouble
         else:
             detail = "the key is unknown, and the key set was fetched a moment ago"
-        rest = 0.0 if self._last is None else self._last.began + self._cooldown - now
+        rest = 0.0 if self._last is None else self._cooldown - (now - self._last.began)
         return Refuse(detail, max(1, math.ceil(rest)))
 
     def _under_way(self, now: float) -> Fetch | None:
@@ -238,7 +238,7 @@ class KeyCache:
         return fetch
 
     def _may_fetch(self, now: float) -> bool:
-        rested = self._last is None or now >= self._last.began + self._cooldown
+        rested = self._last is None or now - self._last.began >= self._cooldown
         return rested and self._fetch is None and not self._closed
 
     def _begin(self, now: float, *, in_background: bool) -> Fetch:
