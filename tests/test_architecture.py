@@ -308,7 +308,9 @@ SERVER_LIBRARIES = THIRD_PARTIES.keys() - ENGINE_LIBRARIES - {"httpx2"} | STANDA
     ("imported", "unwanted"),
     [
         ("tokenkeep", SERVER_ONLY | SERVER_LIBRARIES | {"httpx2"}),
-        ("tokenkeep.verifier", SERVER_ONLY | SERVER_LIBRARIES),
+        ("tokenkeep.verifier", SERVER_ONLY | SERVER_LIBRARIES | {"httpx2"}),
+        ("tokenkeep.verifier.asgi", SERVER_ONLY | SERVER_LIBRARIES | {"httpx2"}),
+        ("tokenkeep.verifier.fastapi", SERVER_ONLY | SERVER_LIBRARIES - {"fastapi", "starlette"} | {"httpx2"}),
         ("tokenkeep.server", {"asyncpg", "redis", "fastapi", "granian", "click"}),
     ],
 )

@@ -151,8 +151,10 @@ PROBLEMS = {
     ),
     "unavailable": Entry(
         "It is not known at the moment whether tokens have been revoked, because the database has not answered for "
-        "longer than `revocation_max_staleness`. Nothing was decided. The answer carries `Retry-After`.",
-        "Look at the database and at the log; the server goes on by itself when the database answers.",
+        "longer than `revocation_max_staleness`. Nothing was decided. The answer carries `Retry-After`. A service with "
+        "a verifier answers the same while it cannot fetch the issuer's keys.",
+        "Look at the database and at the log; the server goes on by itself when the database answers. For a service, "
+        "see [what happens when the auth server is down](verifier.md#when-the-auth-server-is-down).",
     ),
     "storage_unavailable": Entry(
         "The database did not answer, is locked, read-only or full. Nothing was changed. The answer carries "

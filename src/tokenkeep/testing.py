@@ -15,7 +15,7 @@ from typing import Any
 from tokenkeep.contract.access_token import TOKEN_TYPE
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.jose import Key, jwt
-from tokenkeep.verifier import TokenVerifier
+from tokenkeep.verifier import AsyncTokenVerifier, TokenVerifier
 
 
 class TokenIssuer:
@@ -68,7 +68,21 @@ class TokenIssuer:
             issuer=self.issuer,
             audience=self.audience,
             algorithms=[self.key.alg],
-            keys=self.key if self.key.key_type == "oct" else self.key.public(),
+            keys=self._verification_key(),
             revocations=revocations,
             clock=self._clock,
         )
+
+    def async_verifier(self, *, revocations: RevocationSet | None = None) -> AsyncTokenVerifier:
+        """Return the same for a service that awaits its verifier."""
+        return AsyncTokenVerifier(
+            issuer=self.issuer,
+            audience=self.audience,
+            algorithms=[self.key.alg],
+            keys=self._verification_key(),
+            revocations=revocations,
+            clock=self._clock,
+        )
+
+    def _verification_key(self) -> Key:
+        return self.key if self.key.key_type == "oct" else self.key.public()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
+from tests.verifier.publisher import publishing
 from tokenkeep.jose import Key, KeySet, jwt
 
 KEY = Key.generate("ES256")
@@ -224,6 +226,34 @@ def test_refused_token_is_explained(run: Run, jwks: Path, given: Any, asked: lis
     assert document["hint"]
 
 
+def test_keys_are_fetched(run: Run):
+    """A token is checked with the keys that its issuer publishes; what of them cannot be used is said."""
+    with publishing(KEY) as publisher:
+        asked = ["--jwks", publisher.url, "--issuer", ISSUER]
+        assert "The signature is good." in run("token", "verify", *asked, stdin=token()).out
+        publisher.publish({"kty": "oct", "k": "c2VjcmV0"}, KEY)
+        outcome = run("token", "verify", *asked, stdin=token())
+        assert outcome.code == 0
+        assert "left out of the key set: keys[0]: invalid key: symmetric keys" in outcome.err
+        assert "key not found" in run("token", "verify", *asked, stdin=token(key=Key.generate("ES256"))).complaint
+
+
+def test_keys_that_cannot_be_fetched_are_explained(run: Run, unused_tcp_port_factory: Callable[[], int]):
+    """A redirect, an error, a page, an empty set and nobody at all: each is said in one line."""
+    with publishing(KEY) as publisher:
+        asked = ["--jwks", publisher.url]
+        publisher.status, publisher.headers = 302, {"Location": "https://evil.example/"}
+        assert "status 302, and redirects are not followed" in run("token", "verify", *asked, stdin=token()).complaint
+        publisher.status, publisher.headers = 503, {}
+        assert "status 503" in run("token", "verify", *asked, stdin=token()).complaint
+        publisher.publish()
+        assert "there is no key in the key set" in run("token", "verify", *asked, stdin=token()).complaint
+        publisher.body = b"<html>"
+        assert "invalid key set" in run("token", "verify", *asked, stdin=token()).complaint
+    gone = f"http://127.0.0.1:{unused_tcp_port_factory()}/jwks.json"
+    assert "ConnectError" in run("token", "verify", "--jwks", gone, stdin=token()).complaint
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -246,6 +276,8 @@ def test_refused_token_is_explained(run: Run, jwks: Path, given: Any, asked: lis
         ["--key", "folder", "--alg", "ES256"],
         ["--jwks", "http://auth.example.com/jwks.json"],
         ["--jwks", "nonsense"],
+        ["--jwks", ""],
+        ["--jwks", "https://169.254.169.254/latest"],
     ],
     ids=" ".join,
 )

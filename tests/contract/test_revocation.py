@@ -14,7 +14,7 @@ ISSUER = TOKEN.issuer
 SIGNED = replace(TOKEN, key_id="kid-1")
 
 
-def independent_digest(*members: str | int) -> bytes:
+def independent_digest(*members: str | int | None) -> bytes:
     """Return the digest of an entry as the design defines it, computed without the code under test."""
     text = json.dumps(members, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).digest()[:16]
@@ -99,6 +99,8 @@ def test_other_entries_do_not(entry: bytes):
         (replace(SIGNED, session_id=None), digest(RevocationKind.SESSION, ISSUER, "BBBBBBBBBBBBBBBBBBBBBA")),
         (replace(SIGNED, version=None), digest(RevocationKind.ACCOUNT, ISSUER, "AAAAAAAAAAAAAAAAAAAAAA", 3)),
         (replace(SIGNED, key_id=None), digest(RevocationKind.KEY, ISSUER, "kid-1")),
+        (replace(SIGNED, token_id=None), digest(RevocationKind.TOKEN, ISSUER, "one-of-a-kind")),
+        (replace(SIGNED, token_id=None), independent_digest("jti", ISSUER, None)),
     ],
 )
 def test_what_a_token_does_not_name_cannot_revoke_it(token: AccessToken, entry: bytes):

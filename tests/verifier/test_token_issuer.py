@@ -24,6 +24,22 @@ def test_minted_token_is_trusted(algorithm: str):
     assert accepted.audience == ("https://api.test",)
 
 
+@pytest.mark.parametrize("algorithm", ["ES256", "HS256"])
+async def test_minted_token_is_trusted_by_who_awaits(algorithm: str):
+    """The verifier for asyncio trusts and refuses what the other one does, and fetches nothing."""
+    issuer = TokenIssuer(algorithm=algorithm, clock=lambda: NOW)
+    async with issuer.async_verifier() as verifier:
+        accepted = await verifier.authenticate([issuer.headers(role="admin")["Authorization"]])
+        assert verifier.require_role(accepted, "admin").name == "Ada"
+        with pytest.raises(InvalidToken):
+            await verifier.verify(TokenIssuer(algorithm=algorithm, clock=lambda: NOW).token())
+        revoked = RevocationSet()
+        revoked.confirm(float("inf"))
+        revoked.add([digest(RevocationKind.SESSION, issuer.issuer, "test-session")])
+        with pytest.raises(InvalidToken, match="revoked"):
+            await issuer.async_verifier(revocations=revoked).verify(issuer.token())
+
+
 def test_tokens_of_others_are_not_trusted():
     """Each issuer has a key of its own."""
     with pytest.raises(InvalidToken):

@@ -148,6 +148,8 @@ def _keys(key_file: Path | None, jwks_url: str | None, alg: str | None) -> Key |
         raise click.UsageError(str(error)) from None
     for reason in keys.skipped:
         click.echo(f"left out of the key set: {one_line(reason)}", err=True)
+    if not keys:
+        raise click.ClickException("there is no key in the key set that could be used")
     return keys
 
 

@@ -81,6 +81,6 @@ class RevocationSet:
                 token.version is not None
                 and digest(RevocationKind.ACCOUNT, issuer, token.subject, token.version) in entries
             )
-            or digest(RevocationKind.TOKEN, issuer, token.token_id) in entries
+            or (token.token_id is not None and digest(RevocationKind.TOKEN, issuer, token.token_id) in entries)
             or (token.key_id is not None and digest(RevocationKind.KEY, issuer, token.key_id) in entries)
         )

@@ -5,13 +5,14 @@
     ├── AmbiguousRequest   400, more than one `Authorization` header
     ├── InvalidToken       401, malformed, forged, expired, revoked or meant for somebody else
     ├── Forbidden          403, a good token whose bearer may not do this
-    └── CannotTell         503, whether the token was revoked is not known now
+    └── CannotTell         503, the issuer's keys or its revocations are not known well enough now
 
 What is wrong with a token is told to its bearer in `reason` only; the rest is in `detail`, for the log.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 
@@ -23,7 +24,7 @@ class Refused(Exception):
     code: ClassVar[str]
     sentence: ClassVar[str]
     challenge: ClassVar[str | None] = None
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     reason: str | None = None
 
     def __init__(self, detail: str = "") -> None:
@@ -51,6 +52,10 @@ class Refused(Exception):
         if self.reason is not None:
             members["reason"] = self.reason
         return members
+
+    def body(self) -> bytes:
+        """Return the problem document as JSON."""
+        return json.dumps(self.problem(), separators=(",", ":")).encode()
 
 
 class MissingToken(Refused):
@@ -98,10 +103,13 @@ class Forbidden(Refused):
 
 
 class CannotTell(Refused):
-    """It is not known now whether the token has been revoked, so it is neither accepted nor called invalid."""
+    """Keys or revocations are not known well enough now, so the token is neither accepted nor called invalid."""
 
     status = 503
     title = "Service Unavailable"
     code = "unavailable"
     sentence = "Temporarily unavailable"
-    retry_after = 1
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after

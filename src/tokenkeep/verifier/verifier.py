@@ -1,27 +1,34 @@
-"""`TokenVerifier`: an `Authorization` header in, an `AccessToken` or a refusal with its challenge out."""
+"""`TokenVerifier`: an `Authorization` header in, an `AccessToken` or a refusal with its challenge out; for threads.
+
+Where keys are given, nothing ever waits, and it is right in an event loop too.
+"""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Self
 
-from tokenkeep.contract.access_token import TOKEN_TYPE, AccessToken, from_claims
+from tokenkeep.contract.access_token import TOKEN_TYPE, AccessToken, Profile
 from tokenkeep.contract.revocation import RevocationSet
-from tokenkeep.jose import Key, KeySet, jwt
+from tokenkeep.jose import KeyNotFound
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.claims import ClaimsPolicy
-from tokenkeep.jose.errors import TokenError
-from tokenkeep.verifier.challenge import AmbiguousRequest, CannotTell, Forbidden, InvalidToken, MissingToken
-
-# One scheme, one token68 (RFC 9110 §11.2), as RFC 6750 §2.1 writes it.
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+from tokenkeep.verifier.challenge import CannotTell, InvalidToken
+from tokenkeep.verifier.judge import Judge, bearer_token, require_role
+from tokenkeep.verifier.jwks import USUAL_FETCHING, KeyFetching
+from tokenkeep.verifier.key_cache import KEYS_GIVEN, KeyStatus
+from tokenkeep.verifier.key_origin import Keys, given_keys, key_set_client
+from tokenkeep.verifier.key_source import Keeping, KeySource
 
 
 class TokenVerifier:
-    """Accepts the access tokens of one issuer for one audience; refuses everything else."""
+    """Accepts the access tokens of one issuer for one audience, and refuses everything else. May be used by threads.
+
+    If it fetches the keys, the first token waits for them; later they are fetched anew in the background. So in an
+    event loop take `AsyncTokenVerifier`, unless `keys` are given: then this one never waits.
+    """
 
     def __init__(
         self,
@@ -29,53 +36,67 @@ class TokenVerifier:
         issuer: str,
         audience: str | Sequence[str],
         algorithms: Sequence[str],
-        keys: Key | KeySet | Callable[[], Key | KeySet],
+        keys: Keys | None = None,
+        jwks_url: str | None = None,
+        fetching: KeyFetching = USUAL_FETCHING,
         revocations: RevocationSet | None = None,
-        token_type: str = TOKEN_TYPE,
+        profile: Profile = Profile.TOKENKEEP,
+        token_type: str | None = TOKEN_TYPE,
         leeway: timedelta = timedelta(seconds=5),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Fix what is accepted.
+        """Fix what is accepted. Nothing is fetched and no thread begins before the first token.
 
         Args:
             issuer: the exact `iss`.
             audience: what this service is called; a token must name one of them in `aud`.
             algorithms: the accepted signature algorithms.
-            keys: the issuer's keys, or a function that returns the ones in force.
+            keys: the issuer's keys, or a function that returns the ones in force; without them they are fetched.
+            jwks_url: where to fetch them; by default `/.well-known/jwks.json` below the issuer.
+            fetching: how they are fetched, and how long they are relied on.
             revocations: the entries in force, kept up by someone else; while they are stale nothing is decided.
-            token_type: the `typ` of the tokens (RFC 9068 §2.1).
+            profile: which claims a token must carry.
+            token_type: the `typ` of the tokens (RFC 9068 §2.1); None accepts none or "JWT".
             leeway: how far clocks may differ, at most 60 seconds.
             clock: seconds since the epoch.
-            monotonic: seconds on the clock by which `revocations` counts its freshness.
+            monotonic: seconds on the clock by which keys and `revocations` count their freshness.
 
         Raises:
-            ValueError, TypeError: an argument accepts nothing, or too much.
+            ValueError, TypeError: an argument accepts nothing or too much, or contradicts another.
+            ModuleNotFoundError: keys are to be fetched, and the HTTP library is not installed.
         """
-        if issuer is None:
-            raise TypeError("issuer is the exact iss of the accepted tokens, and may not be left out")
-        self._policy = ClaimsPolicy(issuer, audience, token_type=token_type, leeway=leeway)
-        self._algorithms = accepted_algorithms(algorithms)
-        self._keys = keys if callable(keys) else lambda: keys
-        self._revocations = revocations
+        accepted = accepted_algorithms(algorithms)
+        policy = ClaimsPolicy(issuer, audience, token_type=token_type, leeway=leeway)
+        self._judge = Judge(policy, accepted, profile=profile, revocations=revocations)
         self._clock = clock
         self._monotonic = monotonic
+        self._given = given_keys(keys, jwks_url)
+        self._source: KeySource | None = None
+        if keys is None:
+            client = key_set_client(issuer, jwks_url, algorithms=accepted, fetching=fetching)
+            self._source = KeySource(Keeping(client.url, fetching, monotonic=monotonic), client.fetch)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether verifying may wait for the network, and so has no place in an event loop."""
+        return self._source is not None
 
     def verify(self, token: str) -> AccessToken:
         """Return what a token says, if it is good now.
 
         Raises:
             InvalidToken: it is not.
-            CannotTell: it may have been revoked, and that is not known now.
+            CannotTell: the keys or the revocations are not known well enough now.
         """
         try:
-            verified = jwt.verify_with_policy(
-                token, self._keys(), self._policy, algorithms=self._algorithms, now=self._clock()
-            )
-            accepted = from_claims(verified.claims, key_id=verified.header.get("kid"))
-        except TokenError as error:
+            if self._source is None:
+                accepted = self._judge.judge(token, self._given(), self._clock())
+            else:
+                accepted = self._judge_with_fetched(token, self._source)
+        except KeyNotFound as error:
             raise InvalidToken(error.code, reason=error.reason) from error
-        self._refuse_revoked(accepted)
+        self._judge.refuse_revoked(accepted, self._monotonic())
         return accepted
 
     def authenticate(self, authorization: Sequence[str]) -> AccessToken:
@@ -88,16 +109,9 @@ class TokenVerifier:
             MissingToken: there is none, or it is for another scheme.
             AmbiguousRequest: there are several.
             InvalidToken: the token is not good.
-            CannotTell: it may have been revoked, and that is not known now.
+            CannotTell: the keys or the revocations are not known well enough now.
         """
-        if len(authorization) > 1:
-            raise AmbiguousRequest
-        if not authorization or not authorization[0][:6].lower() == "bearer":
-            raise MissingToken
-        match = _BEARER.fullmatch(authorization[0])
-        if match is None:
-            raise InvalidToken("malformed Authorization header")
-        return self.verify(match[1])
+        return self.verify(bearer_token(authorization))
 
     def require_role(self, token: AccessToken, *roles: str) -> AccessToken:
         """Return the token if its bearer has one of the roles.
@@ -105,14 +119,41 @@ class TokenVerifier:
         Raises:
             Forbidden: its bearer has none of them.
         """
-        if token.role not in roles:
-            raise Forbidden(f"none of the roles {', '.join(roles)}")
-        return token
+        return require_role(token, roles)
 
-    def _refuse_revoked(self, token: AccessToken) -> None:
-        if self._revocations is None:
-            return
-        if self._revocations.contains(token):
-            raise InvalidToken("revoked")
-        if not self._revocations.fresh(self._monotonic()):
-            raise CannotTell("the revocation set is stale")
+    def ready(self) -> bool:
+        """Tell whether tokens can be judged now; keys are fetched for that if need be."""
+        now = self._monotonic()
+        try:
+            if self._source is not None:
+                self._source.keys(now)
+        except CannotTell:
+            return False
+        return self._judge.knows_revocations(now)
+
+    def key_status(self) -> KeyStatus:
+        """Return how it stands with the keys, for metrics; nothing is fetched."""
+        return KEYS_GIVEN if self._source is None else self._source.status()
+
+    def close(self) -> None:
+        """Fetch nothing any more; returns when no thread is left. Keys that are held are used while they may be."""
+        if self._source is not None:
+            self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _judge_with_fetched(self, token: str, source: KeySource) -> AccessToken:
+        arrived = self._monotonic()
+        keys = source.fresh_keys(arrived)
+        if keys is None:
+            self._judge.check_form(token)
+            keys = source.keys(arrived)
+        while True:
+            try:
+                return self._judge.judge(token, keys, self._clock())
+            except KeyNotFound:
+                keys = source.newer_keys(token, keys, arrived)

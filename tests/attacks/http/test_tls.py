@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import json
 import os
 import shutil
@@ -20,57 +18,15 @@ from typing import Final
 import httpx2
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.attacks.http.attacker import NAME, PASSWORD
+from tests.certificate import Certificate
 from tests.system import server_process
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 
 LOCKED: Final = "__Host-refreshToken"
-
-
-class Certificate:
-    """The files of a self-signed certificate for 127.0.0.1, which can be replaced by another."""
-
-    def __init__(self, directory: Path) -> None:
-        self.cert = directory / "cert.pem"
-        self.key = directory / "key.pem"
-        self.serial = 0
-        self.replace()
-
-    def replace(self) -> None:
-        """Write a new certificate with a new key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        now = datetime.datetime.now(datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-            .sign(key, hashes.SHA256())
-        )
-        self.serial = certificate.serial_number
-        self.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        self.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        self.key.chmod(0o600)
-
-    def context(self) -> ssl.SSLContext:
-        """Return what trusts the certificate as it is now, and nothing else."""
-        return ssl.create_default_context(cafile=self.cert)
 
 
 class TlsServer(ServerProcess):

@@ -1,0 +1,128 @@
+"""The core of every verifier: what is accepted, as a function of token, keys and instants.
+
+No network, no clock and no waiting. When a key is missing it says so, and whoever asks may come back with more keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from tokenkeep.contract.access_token import AccessToken, Profile, from_claims
+from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.jose import Key, KeyNotFound, KeySet, TokenError, TokenTypeNotAccepted, jwt
+from tokenkeep.jose.claims import ClaimsPolicy
+from tokenkeep.jose.compact import MAX_TOKEN_SIZE, check_header, open_token
+from tokenkeep.verifier.challenge import AmbiguousRequest, CannotTell, Forbidden, InvalidToken, MissingToken
+
+# One scheme, one token68 (RFC 9110 §11.2), as RFC 6750 §2.1 writes it.
+_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+
+
+class Judge:
+    """Holds tokens of one issuer to one policy; immutable, and good for any thread."""
+
+    __slots__ = ("_algorithms", "_policy", "_profile", "_revocations")
+
+    def __init__(
+        self,
+        policy: ClaimsPolicy,
+        algorithms: frozenset[str],
+        *,
+        profile: Profile,
+        revocations: RevocationSet | None,
+    ) -> None:
+        """Fix what is accepted.
+
+        Raises:
+            TypeError: the policy leaves the issuer open.
+            ValueError: tokens that need not say what revocations are about cannot be held to them.
+        """
+        if policy.issuer is None:
+            raise TypeError("issuer is the exact iss of the accepted tokens, and may not be left out")
+        if revocations is not None and profile is not Profile.TOKENKEEP:
+            raise ValueError("revocations are about claims that only Profile.TOKENKEEP reads")
+        self._policy = policy
+        self._algorithms = algorithms
+        self._profile = profile
+        self._revocations = revocations
+
+    def judge(self, token: str, keys: Key | KeySet, now: float) -> AccessToken:
+        """Return what a token says, if it is good at `now`, in seconds since the epoch; but for revocations.
+
+        Raises:
+            InvalidToken: it is not.
+            KeyNotFound: its key is not among `keys`.
+        """
+        try:
+            verified = jwt.verify_with_policy(token, keys, self._policy, algorithms=self._algorithms, now=now)
+            return from_claims(verified.claims, key_id=verified.header.get("kid"), profile=self._profile)
+        except KeyNotFound:
+            raise
+        except TokenError as error:
+            raise InvalidToken(error.code, reason=error.reason) from error
+
+    def check_form(self, token: str) -> None:
+        """Refuse a token that no key could make good, for its form or its header.
+
+        Raises:
+            InvalidToken: it is malformed, of another type, or of an algorithm that is not accepted.
+        """
+        try:
+            header = open_token(token, MAX_TOKEN_SIZE)[0]
+            check_header(header, self._algorithms)
+            if header.type not in self._policy.types:
+                raise TokenTypeNotAccepted
+        except TokenError as error:
+            raise InvalidToken(error.code, reason=error.reason) from error
+
+    def refuse_revoked(self, token: AccessToken, now: float) -> None:
+        """Refuse a good token that was revoked; `now` is on the clock by which the revocations count their freshness.
+
+        Raises:
+            InvalidToken: it was revoked.
+            CannotTell: whether it was is not known now.
+        """
+        if self._revocations is None:
+            return
+        if self._revocations.contains(token):
+            raise InvalidToken("revoked")
+        if not self._revocations.fresh(now):
+            raise CannotTell("the revocation set is stale")
+
+    def knows_revocations(self, now: float) -> bool:
+        """Tell whether it is known what was revoked, as far as that is asked; `now` is as for `refuse_revoked`."""
+        return self._revocations is None or self._revocations.fresh(now)
+
+
+def bearer_token(authorization: Sequence[str]) -> str:
+    """Return the token in a request's `Authorization` headers.
+
+    Raises:
+        MissingToken: there is none, or it is for another scheme.
+        AmbiguousRequest: there are several headers.
+        InvalidToken: what follows the scheme is no token.
+        TypeError: one string instead of all headers.
+    """
+    if len(authorization) > 1:
+        if isinstance(authorization, str):
+            raise TypeError("authorization is a list of all Authorization headers, so that two are noticed")
+        raise AmbiguousRequest
+    if not authorization or not authorization[0][:6].lower() == "bearer":
+        raise MissingToken
+    match = _BEARER.fullmatch(authorization[0])
+    if match is None:
+        raise InvalidToken("malformed Authorization header")
+    return match[1]
+
+
+def require_role(token: AccessToken, roles: Sequence[str]) -> AccessToken:
+    """Return the token if its bearer has one of the roles.
+
+    Raises:
+        Forbidden: its bearer has none of them.
+    """
+    if token.role not in roles:
+        raise Forbidden(f"none of the roles {', '.join(roles)}")
+    return token
