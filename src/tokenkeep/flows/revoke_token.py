@@ -59,15 +59,16 @@ class RevokeToken:
         return from_claims(verified.claims, key_id=verified.header.get("kid"))
 
     async def _append(self, tx: Transaction, token: AccessToken, by: Authority) -> Revocation:
+        token_id = token.token_id or ""  # every token of this server has one
         event = by.event(
             EventKind.TOKEN_REVOKED,
             tx.now,
             account_id=AccountId(token.subject),
             session_id=SessionId(token.session_id) if token.session_id else None,
-            detail=token.token_id,
+            detail=token_id,
         )
         await tx.audit.record(event)
-        revocation = revocations.of_token(token.token_id, at=tx.now, reason=EventKind.TOKEN_REVOKED, actor=by.actor)
+        revocation = revocations.of_token(token_id, at=tx.now, reason=EventKind.TOKEN_REVOKED, actor=by.actor)
         return await self._revoker.append(tx, revocation)
 
 
