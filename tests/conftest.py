@@ -24,6 +24,13 @@ hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True,
 hypothesis.settings.load_profile("usual")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests of the real server on SQLite by module: within one they share servers, between them nothing."""
+    for item in items:
+        if any(mark.args == ("system",) for mark in item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture
 def clock() -> SettableClock:
     """A clock that stands still until the test moves it."""
