@@ -98,7 +98,7 @@ async def test_key_set_is_for_everyone_without_credentials(listed: Caller):
 @pytest.mark.parametrize(
     "asked",
     [
-        {"Access-Control-Request-Method": "PUT"},
+        {"Access-Control-Request-Method": "PATCH"},
         {"Access-Control-Request-Method": "post"},
         {**PREFLIGHT, "Access-Control-Request-Headers": "content-type, x-other"},
     ],

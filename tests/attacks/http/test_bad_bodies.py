@@ -83,7 +83,9 @@ OTHER_TYPES: Final = [
     "application/json\x0btext/plain",
 ]
 
-routes = pytest.mark.parametrize("path", [route.path for route in ROUTES if route.body is not None])
+_METHODS: Final = {route.path: route.method for route in ROUTES if route.body is not None}
+
+routes = pytest.mark.parametrize("path", list(_METHODS))
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ class Sender:
     async def send(self, path: str, body: bytes | Iterable[bytes], *headers: Header) -> Reply:
         """Send a body that must change nothing, and be one request in the log, without what it carries."""
         before, seen = self._attacker.state(), len(self._log())
-        reply = await self._attacker.ask("POST", path, headers=[*headers, self._token], body=body)
+        reply = await self._attacker.ask(_METHODS[path], path, headers=[*headers, self._token], body=body)
         assert self._attacker.state() == before
         assert TEXT not in reply.body
         [line] = self._log()[seen:]

@@ -107,7 +107,7 @@ async def test_another_spelling_of_a_path_is_another_path(attacker: Attacker, lo
 
 
 async def test_an_id_in_a_path_is_an_id_or_nothing(attacker: Attacker) -> None:
-    """Where a path holds an id, whatever is none leads to nobody's session."""
+    """Where a path holds an id, whatever is none leads to nobody and to nobody's session."""
     token = ("Authorization", f"Bearer {(await attacker.login()).json()['accessToken']}")
     before = attacker.state()
     for text in (
@@ -128,7 +128,9 @@ async def test_an_id_in_a_path_is_an_id_or_nothing(attacker: Attacker) -> None:
         for route in ROUTES:
             if "{" in route.path:
                 path = re.sub(r"\{\w+\}", text, route.path)
-                reply = await attacker.ask(route.method, path, headers=[JSON, token], declared="%0a" not in text)
+                body = b'{"role":"user"}' if route.body_required else b""
+                options = {"body": body, "declared": "%0a" not in text}
+                reply = await attacker.ask(route.method, path, headers=[JSON, token], **options)
                 assert reply.status == 404, path
                 reply.refused(404, "not_found")
     assert attacker.state() == before

@@ -74,7 +74,8 @@ def check_unavailable(answer: httpx2.Response) -> None:
 def check_log(server: ServerProcess, *words: str) -> None:
     """Look for a line of the log that is a warning or worse and holds all the words; none has a traceback."""
     events = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
-    told = [event["event"] for event in events if event["level"] in {"warning", "error"}]
+    bad = [event for event in events if event["level"] in {"warning", "error"}]
+    told = [f"{event['event']} {event.get('refused', '')}" for event in bad]
     assert any(all(word in event for word in words) for event in told), server.log
     assert "Traceback" not in server.log
 
