@@ -92,6 +92,13 @@ class Publisher:
         while self.sent < HUNDRED_MEGABYTES and not self.ended.is_set():
             self.sent += handler.wfile.write(chunk)
 
+    def promise_too_much(self, handler: Handler) -> None:
+        """Announce a large answer, and send none of it."""
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(HUNDRED_MEGABYTES))
+        handler.end_headers()
+        self.ended.wait()
+
     def hang_up(self, handler: Handler) -> None:
         """Close the connection instead of an answer."""
         handler.close_connection = True

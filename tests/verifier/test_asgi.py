@@ -327,6 +327,14 @@ def test_guard_is_a_middleware_of_starlette(kind: str):
         assert client.get("/orders", headers={"Authorization": f"Bearer {token()}"}).text == "Ada"
 
 
+async def test_name_of_the_header_may_be_written_in_any_case(kind: str):
+    """Two headers are noticed however a server hands over their names."""
+    guarded = TokenGuard(application(), judge_of(kind))
+    text = f"Bearer {token()}".encode()
+    assert await ask(guarded, "/orders", headers=[(b"Authorization", text)]) == (200, b"Ada")
+    assert (await ask(guarded, "/orders", headers=[(b"Authorization", text), (b"authorization", text)]))[0] == 400
+
+
 def test_token_in_the_query_is_ignored_and_not_logged(kind: str, caplog: pytest.LogCaptureFixture):
     """A token in the address is no token, and no log line has it (RFC 9700 §4.3.2)."""
     caplog.set_level(logging.DEBUG, logger="tokenkeep")

@@ -19,7 +19,7 @@ from tokenkeep.verifier.key_source import AsyncKeySource, Keeping, KeySource
 
 KEYS = KeySet([KEY.public()])
 AGE = 300.0
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds after which a test has failed."""
 
 
@@ -211,7 +211,8 @@ async def test_closing_ends_the_fetch(clock: SettableClock):
     await asyncio.sleep(0)
     before = {task for task in asyncio.all_tasks() if task.get_name() == "tokenkeep keys"}
     assert len(before) == 1
-    await source.aclose()
+    async with asyncio.timeout(PATIENCE / 2):
+        await source.aclose()
     with pytest.raises(CannotTell, match="closed"):
         await waiting
     assert not {task for task in asyncio.all_tasks() if task.get_name() == "tokenkeep keys"}

@@ -121,7 +121,9 @@ class Downloader:
             "verify": self._trust(),
             "trust_env": False,
             "follow_redirects": False,
-            "timeout": httpx2.Timeout(seconds, connect=seconds / addresses),
+            # The limit for everything is not kept here, where each step is timed by itself. Connecting ends before it,
+            # so that another address can be asked and the failure has its name.
+            "timeout": httpx2.Timeout(2 * seconds, connect=0.8 * seconds / addresses),
         }
 
     def _trust(self) -> ssl.SSLContext:
