@@ -23,7 +23,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from tokenkeep.assembly import is_embedded
+from tokenkeep.assembly import CANNOT_SERVE, is_embedded
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
@@ -89,7 +89,15 @@ def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable
     _end_with_parent()
     settings = load(config=config, environ=os.environ, flags=flags).settings
     set_up_logging(level=settings.log_level)
+    logging.getLogger("_granian").addFilter(_without_trace)
     return AuthServer(settings, exclusive=False).app
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Leave out the trace of an error that says in a line why the worker does not start; the line is kept."""
+    if record.exc_info and isinstance(record.exc_info[1], CANNOT_SERVE):
+        record.exc_info = None
+    return True
 
 
 async def _check(settings: Settings) -> None:
