@@ -14,7 +14,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.assembly import (
-    CANNOT_SERVE,
     ObjectGraph,
     Outside,
     SystemClock,
@@ -304,8 +303,6 @@ class AuthServer:
             await self.open()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
-            if isinstance(error, CANNOT_SERVE):
-                return  # all is said; raising it would add a traceback to the log
             raise
         await send({"type": "lifespan.startup.complete"})
         await receive()
