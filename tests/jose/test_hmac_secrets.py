@@ -1,6 +1,7 @@
 """Which bytes may become an HMAC secret."""
 
 import hashlib
+import hmac
 import secrets
 
 import pytest
@@ -39,6 +40,26 @@ def test_a_secret_is_varied():
         Key.from_secret(b"a" * 64)
 
 
+@pytest.mark.parametrize("alg", HMAC_ALGORITHMS)
+def test_nul_at_the_end_of_a_secret_does_not_count(alg):
+    """HMAC pads with NUL: a short secret filled up with it is as short as before; chance may end one in three."""
+    size = ALGORITHMS[alg].signature_size
+    varied = bytes(range(100, 100 + size))
+    short = Key.from_secret(varied[:-3] + bytes(3), alg=alg)
+    assert short.sign(b"data") == hmac.digest(varied[:-3], b"data", f"sha{alg[2:]}")
+    for kept in (size - 4, size - 5, 16, 8, 1):
+        for secret in (varied[:kept] + bytes(size - kept), varied[:kept] + bytes(200)):
+            with pytest.raises(InvalidKey, match=f"at least {size} bytes"):
+                Key.from_secret(secret, alg=alg)
+
+
+def test_nul_at_the_end_of_a_secret_is_not_variety():
+    """Seven different bytes and NUL are seven; a NUL amid the others is a byte like them."""
+    with pytest.raises(InvalidKey, match="different"):
+        Key.from_secret(bytes(range(1, 8)) * 5 + b"\0")
+    assert Key.from_secret(bytes(range(8)) * 5 + b"\1")
+
+
 def test_a_secret_is_not_boundless():
     """A megabyte is refused before anything is computed with it."""
     secrets_of = [bytes(range(64)) * 128, bytes(range(64)) * 128 + b"x"]
@@ -47,9 +68,20 @@ def test_a_secret_is_not_boundless():
         Key.from_secret(secrets_of[1])
 
 
-@pytest.mark.parametrize("known", [PUBLISHED, PUBLISHED + b"\n", b"  " + PUBLISHED + b"\r\n"])
+@pytest.mark.parametrize(
+    "known",
+    [
+        PUBLISHED,
+        PUBLISHED + b"\n",
+        b"  " + PUBLISHED + b"\r\n",
+        PUBLISHED + b"\0",
+        PUBLISHED + bytes(100),
+        PUBLISHED + b"\n\0\0",
+        PUBLISHED + b"\0\n",
+    ],
+)
 def test_published_secrets_are_refused(known):
-    """A secret from a published list is refused, also with the white space of the file it was read from."""
+    """A secret from a published list is refused, also with the white space of its file or the NUL of a string around it."""
     with pytest.raises(InvalidKey, match="publicly known"):
         Key.from_secret(known)
 

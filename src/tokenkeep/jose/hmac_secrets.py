@@ -25,6 +25,10 @@ DIGEST_SIZE: Final = 8
 
 _MAX_SIZE: Final = 8192
 _MIN_DISTINCT: Final = 8
+# A random secret may end in a NUL or two, but not once in a lifetime in four.
+_MAX_FINAL_NULS: Final = 3
+# What files, editors and strings of C put around a secret.
+_BLANK: Final = b" \t\r\n\v\f\0"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -59,6 +63,9 @@ class Secret:
 def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
     """Hold a secret to the rules: long enough, varied, no encoding of a key, not publicly known.
 
+    HMAC fills a secret up with NULs (RFC 2104 §2), so that those at its end are nothing of it: the rules look at what
+    stands before them.
+
     Args:
         secret: the bytes.
         algorithm: the name for the message.
@@ -74,11 +81,14 @@ def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
     encoding = encoding_of_key(secret)
     if encoding is not None:
         raise InvalidKey(f"invalid key: the secret reads as a key ({encoding}); load it with from_pem or from_jwk")
-    if len(secret) < hash_size:
-        raise InvalidKey(f"invalid key: {algorithm} needs a secret of at least {hash_size} bytes")
-    if len(set(secret)) < _MIN_DISTINCT:
+    core = secret.rstrip(b"\0")
+    if len(secret) < hash_size or len(core) < hash_size - _MAX_FINAL_NULS:
+        raise InvalidKey(
+            f"invalid key: {algorithm} needs a secret of at least {hash_size} bytes, NULs at its end apart"
+        )
+    if len(set(core)) < _MIN_DISTINCT:
         raise InvalidKey(f"invalid key: a secret has at least {_MIN_DISTINCT} different bytes")
-    if is_publicly_known(secret) or is_publicly_known(secret.strip()):
+    if is_publicly_known(core) or is_publicly_known(core.strip(_BLANK)):
         raise InvalidKey("invalid key: the secret is publicly known; draw a new one with Key.generate")
 
 
