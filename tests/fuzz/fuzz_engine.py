@@ -6,8 +6,8 @@ Needs the package atheris, which is not among the development requirements. New 
 corpus, which an ordinary test runs through the same function.
 """
 
-import hashlib
 import hmac
+import secrets
 import sys
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from tokenkeep.jose import Key, KeySet, TokenError, jws, jwt
 from tokenkeep.jose.encoding import decode_base64url, decode_frozen, decode_object, encode_base64url, encode_object
 from tokenkeep.jose.errors import InvalidKey
 
-SECRET = hashlib.sha512(b"a secret of this fuzz target only").digest()
+SECRET = secrets.token_bytes(64)
 KEY = Key.from_secret(SECRET, alg="HS512", kid="fuzz")
 KEYS = KeySet([KEY])
 NOW = 1_700_000_000

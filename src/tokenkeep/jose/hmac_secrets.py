@@ -1,14 +1,6 @@
-"""Which bytes may become an HMAC secret (RFC 7518 §3.2, RFC 8725 §3.5).
+"""Which bytes may become an HMAC secret (RFC 7518 §3.2, RFC 8725 §3.5)."""
 
-Secrets that were published in lists, tutorials and example files are refused by a table of their digests, which ships
-with the package.
-"""
-
-import hashlib
-from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hmac
@@ -17,11 +9,9 @@ from tokenkeep.jose.algorithms import Algorithm
 from tokenkeep.jose.encoding import encode_base64url
 from tokenkeep.jose.errors import InvalidKey
 from tokenkeep.jose.key_encodings import encoding_of_key
+from tokenkeep.jose.known_secrets import is_known_secret
 
-__all__ = ["DIGEST_SIZE", "Secret", "check_secret", "is_publicly_known"]
-
-#: The table holds this many leading bytes of the SHA-256 digest of each secret, sorted, with nothing between them.
-DIGEST_SIZE: Final = 8
+__all__ = ["Secret", "check_secret"]
 
 _MAX_SIZE: Final = 8192
 _MIN_DISTINCT: Final = 8
@@ -88,19 +78,5 @@ def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
         )
     if len(set(core)) < _MIN_DISTINCT:
         raise InvalidKey(f"invalid key: a secret has at least {_MIN_DISTINCT} different bytes")
-    if is_publicly_known(core) or is_publicly_known(core.strip(_BLANK)):
+    if is_known_secret(core) or is_known_secret(core.strip(_BLANK)):
         raise InvalidKey("invalid key: the secret is publicly known; draw a new one with Key.generate")
-
-
-def is_publicly_known(secret: bytes) -> bool:
-    """Tell whether a secret is in the table of published secrets of 32 bytes and more."""
-    table = _table()
-    digest = hashlib.sha256(secret).digest()[:DIGEST_SIZE]
-    count = len(table) // DIGEST_SIZE
-    at = bisect_left(range(count), digest, key=lambda i: table[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])
-    return table[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] == digest
-
-
-@cache
-def _table() -> bytes:
-    return resources.files("tokenkeep.jose").joinpath("known_secrets.bin").read_bytes()
