@@ -72,14 +72,63 @@ def public_forms(alg: str) -> dict[str, bytes]:
     if alg in POINTS:
         forms["uncompressed point"] = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         forms["compressed point"] = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-    for name in [name for name in forms if name.endswith(" DER") or name in {"OpenSSH binary", "uncompressed point"}]:
+        forms["coordinates"] = forms["uncompressed point"][1:]
+    binary = {"OpenSSH binary", "uncompressed point", "coordinates"}
+    for name in [name for name in forms if name.endswith(" DER") or name in binary]:
         forms[f"base64 of {name}"] = b64encode(forms[name])
         forms[f"base64 lines of {name}"] = encodebytes(forms[name])
         forms[f"base64url of {name}"] = b64(forms[name]).encode()
+        forms[f"base64 of base64 of {name}"] = b64encode(b64encode(forms[name]))
+        forms[f"hexadecimal digits of {name}"] = forms[name].hex().encode()
+    forms["base64 of base64 of PEM"] = b64encode(b64encode(forms["SPKI PEM"]))
+    forms["base64 of hexadecimal digits"] = b64encode(forms["SPKI DER"].hex().encode())
     forms["base64 of JWK"] = b64encode(forms["JWK"])
     forms["base64 of PEM"] = b64encode(forms["SPKI PEM"])
     forms["JSON text of PEM"] = json.dumps(forms["SPKI PEM"].decode()).encode()
     return forms
+
+
+def careless_forms(alg: str) -> Iterator[tuple[str, bytes]]:
+    """Yield what people make of a public key by hand, or of one in a file of another kind."""
+    forms = public_forms(alg)
+    lines = forms["SPKI PEM"].strip().split(b"\n")
+    body = b"".join(lines[1:-1])
+    word, blob = forms["OpenSSH"].split()[:2]
+    for blanks in (b" " * 65, b"\t" * 70, b" \t\r\n" * 100, b"\v" * 65, b""):
+        yield "OpenSSH far apart", word + blanks + blob
+    digits = forms["SPKI DER"].hex(":")
+    yield "hexadecimal digits with colons", digits.upper().encode()
+    yield "hexadecimal digits of a program", b", ".join(b"0x" + pair.encode() for pair in digits.split(":"))
+    yield "hexadecimal digits in lines", "\n".join(digits[at : at + 48] for at in range(0, len(digits), 48)).encode()
+    yield "body only", body
+    yield "body in lines", b"\n".join(lines[1:-1])
+    yield "body in lines with a written break", b"\\n".join(lines[1:-1])
+    yield "body in lines with two written breaks", b"\\r\\n".join(lines[1:-1])
+    yield "body as a quotation", b"".join(b"> " + line + b"\n" for line in lines[1:-1])
+    yield "body in a list", json.dumps([line.decode() for line in lines[1:-1]]).encode()
+    yield "body with written slashes", json.dumps(body.decode()).replace("/", "\\/").encode()
+    for words in (b"key ", b"KEY=", b"public_key: ", b"my public key ", b"-- "):
+        yield f"body after {words!r}", words + body
+        yield f"lines after {words!r}", words + b"\n".join(lines[1:-1])
+    yield "body before a word", body + b" user@host"
+    yield "armour without dashes", forms["SPKI PEM"].replace(b"-", b"")
+    yield "armour without dashes in one line", forms["SPKI PEM"].replace(b"-", b"").replace(b"\n", b" ")
+    jwk = private_key(alg).to_jwk()
+    yield "YAML", "\n".join(f"{name}: {value}" for name, value in jwk.items()).encode()
+    yield "YAML within", "\n".join(["key:", *(f"  {name}: '{value}'" for name, value in jwk.items())]).encode()
+    yield "JavaScript", ("{" + ",".join(f'{name}:"{value}"' for name, value in jwk.items()) + "}").encode()
+    yield "JWK without a type", json.dumps({name: value for name, value in jwk.items() if name != "kty"}).encode()
+    escaped = json.dumps({**jwk, "kid": "\u2028é"}, ensure_ascii=False)
+    for spelling in ('"\\u006bty"', '"k\\u0074y"', '"kt\\u0079"', '"\\u006B\\u0074\\u0079"', '"kty"'):
+        text = escaped.replace('"kty"', spelling)
+        for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"):
+            yield f"{spelling} in {encoding}", text.encode(encoding)
+        yield f"{spelling} before a comment", text.encode() + b"\n// a comment"
+        yield f"base64 of {spelling}", b64encode(text.encode("utf-16"))
+    yield "JSON text of JWK", json.dumps(json.dumps(jwk)).encode()
+    yield "JSON text of JSON text of JWK", json.dumps(json.dumps(json.dumps(jwk))).encode()
+    if alg == "RS256":
+        yield "XML", f"<RSAKeyValue><Modulus>{jwk['n']}</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>".encode()
 
 
 @cache
@@ -124,7 +173,7 @@ def mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield a form and what files, editors and environment variables make of it."""
     yield "as it is", form
     yield "with a final line break", form + b"\n"
-    yield "stripped", form.strip() if form[:1].isascii() and not form.startswith(b"0") else form
+    yield "stripped", form.strip() if form.isascii() else form
     yield "indented", b" \t" + form
     yield "after empty lines", b"\r\n\n\n" + form
     yield "with white space around", b"\t\v\f \n" + form + b" \r\n\t"
@@ -142,6 +191,7 @@ def text_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
     yield "one line of words", text.replace("\n", " ").encode()
     yield "indented lines", text.replace("\n", "\n    ").encode()
     yield "in UTF-16", text.encode("utf-16")
+    yield "in UTF-32", text.encode("utf-32")
     yield "in big-endian UTF-16", b"\xfe\xff" + text.encode("utf-16-be")
 
 
