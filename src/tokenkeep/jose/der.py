@@ -1,13 +1,17 @@
-"""Just enough DER (X.690 §10) to tell structures apart: the elements at one level, never what they mean.
+"""Just enough DER (X.690 §10) to tell structures apart: where elements lie, never what they mean.
 
 Nothing here reads a key; that is the work of `cryptography`.
 """
 
 from typing import Final, NamedTuple
 
-__all__ = ["SEQUENCE", "Element", "element", "elements"]
+__all__ = ["INTEGER", "OBJECT_IDENTIFIER", "SEQUENCE", "Element", "element", "elements", "leaves"]
 
+INTEGER: Final = 0x02
+OBJECT_IDENTIFIER: Final = 0x06
 SEQUENCE: Final = 0x30
+
+_MAX_DEPTH: Final = 8
 
 
 class Element(NamedTuple):
@@ -47,4 +51,21 @@ def elements(data: bytes, start: int, end: int) -> list[Element] | None:
             return None
         found.append(child)
         start = child.end
+    return found
+
+
+def leaves(data: bytes, start: int, end: int, *, depth: int = _MAX_DEPTH) -> list[tuple[int, bytes]] | None:
+    """Return tag and content of everything in a range that is no sequence, in order, or None when it is no DER."""
+    level = elements(data, start, end)
+    if level is None or depth == 0:
+        return None
+    found: list[tuple[int, bytes]] = []
+    for each in level:
+        if each.tag == SEQUENCE:
+            below = leaves(data, each.start, each.end, depth=depth - 1)
+            if below is None:
+                return None
+            found += below
+        else:
+            found.append((each.tag, data[each.start : each.end]))
     return found
