@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    SSHCertificate,
+    SSHCertificateBuilder,
+    SSHCertificateType,
     load_der_private_key,
     pkcs7,
     pkcs12,
@@ -40,6 +43,19 @@ def certificate(private) -> x509.Certificate:
     return builder.sign(private, None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
+def signing_request(private) -> x509.CertificateSigningRequest:
+    """Return what a certificate is asked for with."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    builder = x509.CertificateSigningRequestBuilder(name)
+    return builder.sign(private, None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def ssh_certificate(private) -> SSHCertificate:
+    """Return the certificate of OpenSSH for a public key, signed by itself."""
+    builder = SSHCertificateBuilder().public_key(private.public_key()).serial(1).type(SSHCertificateType.USER)
+    return builder.key_id(b"x").valid_for_all_principals().valid_after(0).valid_before(2**64 - 1).sign(private)
+
+
 @cache
 def public_forms(alg: str) -> dict[str, bytes]:
     """Return every encoding of the public half of a sample key that can be loaded by the underlying library or us."""
@@ -63,6 +79,10 @@ def public_forms(alg: str) -> dict[str, bytes]:
         "repr of JWK": repr(private_key(alg).to_jwk()).encode(),
         "escaped JWK": json.dumps(private_key(alg).to_jwk()).replace('"kty"', '"\\u006bty"').encode(),
     }
+    forms["CSR PEM"] = signing_request(private).public_bytes(Encoding.PEM)
+    forms["CSR DER"] = signing_request(private).public_bytes(Encoding.DER)
+    forms["OpenSSH certificate"] = ssh_certificate(private).public_bytes()
+    forms["OpenSSH certificate binary"] = b64decode(forms["OpenSSH certificate"].split()[1])
     forms["OpenSSH with comment"] = forms["OpenSSH"] + b" user@host\n"
     forms["OpenSSH with options"] = b'no-pty,command="x" ' + forms["OpenSSH"]
     forms["OpenSSH binary"] = b64decode(forms["OpenSSH"].split()[1])
@@ -73,7 +93,7 @@ def public_forms(alg: str) -> dict[str, bytes]:
         forms["uncompressed point"] = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         forms["compressed point"] = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
         forms["coordinates"] = forms["uncompressed point"][1:]
-    binary = {"OpenSSH binary", "uncompressed point", "coordinates"}
+    binary = {"OpenSSH binary", "OpenSSH certificate binary", "uncompressed point", "coordinates"}
     for name in [name for name in forms if name.endswith(" DER") or name in binary]:
         forms[f"base64 of {name}"] = b64encode(forms[name])
         forms[f"base64 lines of {name}"] = encodebytes(forms[name])
@@ -193,6 +213,15 @@ def text_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
     yield "in UTF-16", text.encode("utf-16")
     yield "in UTF-32", text.encode("utf-32")
     yield "in big-endian UTF-16", b"\xfe\xff" + text.encode("utf-16-be")
+
+
+def inner_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield a form with white space inside of its words, as mail and terminals break lines."""
+    for blank in (b" ", b"\t", b"\n", b"\r\n", b"\v", b"\f", b"\0"):
+        for width in (1, 3, 7, 64, 76):
+            pieces = [form[at : at + width] for at in range(0, len(form), width)]
+            yield f"{blank!r} after every {width}", blank.join(pieces)
+            yield f"{blank!r} many times after every {width}", (blank * 5).join(pieces)
 
 
 def case_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:

@@ -19,6 +19,7 @@ from tests.attacks.key_forms import (
     careless_forms,
     case_mutations,
     foreign_forms,
+    inner_mutations,
     mutations,
     private_forms,
     private_object,
@@ -33,13 +34,28 @@ from tokenkeep.jose.key_encodings import encoding_of_key
 TEXT = [
     "SPKI PEM",
     "X.509 PEM",
+    "CSR PEM",
     "OpenSSH",
+    "OpenSSH certificate",
     "JWK",
     "JWK bare",
     "JWKS",
     "base64 of SPKI DER",
     "base64 of JWK",
     "base64 of PEM",
+]
+# Forms whose words are base64, so that what reads them may read over white space.
+BROKEN = [
+    "SPKI PEM",
+    "X.509 PEM",
+    "CSR PEM",
+    "PKCS7 PEM",
+    "base64 of SPKI DER",
+    "base64 of OpenSSH binary",
+    "base64 of base64 of SPKI DER",
+    "base64 of JWK",
+    "base64 of PEM",
+    "hexadecimal digits of SPKI DER",
 ]
 NAMED = ["SPKI PEM", "X.509 PEM", "PKCS7 PEM", "JWK", "JWK bare", "JWK compact", "JWKS", "repr of JWK", "OpenSSH"]
 
@@ -67,6 +83,15 @@ def test_no_respelt_text_of_a_public_key_is_a_secret(alg):
     for name in TEXT:
         for _, data in text_mutations(public_forms(alg)[name]):
             refused_as_key(data)
+
+
+@pytest.mark.parametrize("alg", SIGNING)
+def test_no_white_space_within_hides_a_public_key(alg):
+    """White space amid the words of armour and of base64, wherever lines are broken, does not hide a key."""
+    for name in BROKEN:
+        for mutation, data in inner_mutations(public_forms(alg)[name]):
+            if len(data) <= 8192:
+                assert encoding_of_key(data) is not None, (name, mutation)
 
 
 @pytest.mark.parametrize("alg", SIGNING)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 import tokenkeep.jose
+import tokenkeep.jose.compact as compact_module
 from tests.attacks.key_forms import certificate, private_object, public_forms, text_mutations
 from tests.jose.samples import (
     AUDIENCE,
@@ -526,13 +527,37 @@ def test_cve_2026_102274_one_broken_key():
 
 
 def test_cve_2026_48522_the_engine_fetches_nothing():
-    """PyJWT, also CVE-2026-102267, -48524, -101917: the engine has no network, so no address in a token is followed."""
+    """PyJWT, also CVE-2026-102267: the engine has no network, so no address in a token or a key is followed."""
     modules = {"socket", "http", "urllib", "ssl", "httpx", "httpx2", "requests", "asyncio", "aiohttp", "ftplib"}
     for path in SOURCE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert not {name.partition(".")[0] for name in names} & modules
+
+
+def test_cve_2026_48524_a_flood_of_unknown_kids(monkeypatch):
+    """PyJWT, also CVE-2026-101917: unknown kids cost no fetch, are not remembered, and disturb no known one."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    key = verifying_key("ES256")
+    known, keys = issue(private_key("ES256")), KeySet([key])
+    verify(known, keys)
+    remembered = dict(compact_module._remembered)
+    started = time.process_time()
+    for n in range(3000):
+        flood = token(private_key("ES256"), header=header_of(key, kid=f"unknown-{n}"), sign=lambda _: bytes(64))
+        with pytest.raises(KeyNotFound) as caught:
+            verify(flood, keys)
+        assert caught.value.kid == f"unknown-{n}"
+    assert time.process_time() - started < 3
+    assert compact_module._remembered == remembered
+    assert verify(known, keys).header["kid"] == key.kid
+    assert [each.kid for each in keys] == [key.kid]
 
 
 @pytest.mark.parametrize("alg", FAMILIES)
@@ -633,7 +658,7 @@ def test_cve_2016_7036_secrets_are_compared_in_constant_time():
                 continue
             compared = [part for part in [node.left, *node.comparators] if not _is_length(part)]
             names = {ast.unparse(part) for part in compared}
-            words = ("secret", "signature", "mac", "private", "token")
+            words = ("secret", "signature", "mac", "digest", "private", "token")
             names = {name for name in names if not name.endswith("public_key()")}
             assert not {name for name in names if any(word in name for word in words)}, f"{path.name}:{node.lineno}"
     assert "copy.verify(signature)" in (SOURCE / "algorithms.py").read_text()
