@@ -28,14 +28,17 @@ TIMEOUT = 300
 
 TESTS = [
     "tests/jose",
-    *(f"tests/attacks/test_{name}.py" for name in ("key_confusion", "forgeries", "token_advisories")),
+    *(f"tests/attacks/test_{name}.py" for name in ("key_confusion", "costly_keys", "forgeries", "token_advisories")),
 ]
 # The tests most likely to notice, tried first; whatever they let live meets all tests.
 NEAREST = {
-    "arguments": ["jose/test_jwt.py", "jose/test_claims.py"],
+    "arguments": ["jose/test_jwt.py", "jose/test_callers.py", "jose/test_claims.py"],
     "compact": ["jose/test_jws.py"],
+    "der": ["attacks/test_costly_keys.py", "attacks/test_key_confusion.py"],
     "hmac_secrets": ["jose/test_hmac_secrets.py"],
+    "key_cost": ["attacks/test_costly_keys.py"],
     "key_encodings": ["attacks/test_key_confusion.py"],
+    "key_ids": ["jose/test_keys.py", "jose/test_callers.py"],
     "key_pair": ["jose/test_pem.py", "jose/test_keys.py"],
     "material": ["jose/test_jwk.py", "jose/test_keys.py"],
 }
@@ -127,9 +130,7 @@ def survives(mutant: Mutant, workspace: Path) -> bool:
     target.write_text(mutant.source)
     try:
         nearest = NEAREST.get(mutant.module, [f"jose/test_{mutant.module}.py"])
-        return passes([f"tests/{name}" for name in nearest], workspace) and passes(
-            ["tests/jose", "tests/attacks"], workspace
-        )
+        return passes([f"tests/{name}" for name in nearest], workspace) and passes(TESTS, workspace)
     finally:
         target.write_text(original)
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.assembly import (
+    CANNOT_SERVE,
     ObjectGraph,
     Outside,
     SystemClock,

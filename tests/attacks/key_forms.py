@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    SSHCertificate,
+    SSHCertificateBuilder,
+    SSHCertificateType,
     load_der_private_key,
     pkcs7,
     pkcs12,
@@ -40,6 +43,19 @@ def certificate(private) -> x509.Certificate:
     return builder.sign(private, None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
+def signing_request(private) -> x509.CertificateSigningRequest:
+    """Return what a certificate is asked for with."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    builder = x509.CertificateSigningRequestBuilder(name)
+    return builder.sign(private, None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def ssh_certificate(private) -> SSHCertificate:
+    """Return the certificate of OpenSSH for a public key, signed by itself."""
+    builder = SSHCertificateBuilder().public_key(private.public_key()).serial(1).type(SSHCertificateType.USER)
+    return builder.key_id(b"x").valid_for_all_principals().valid_after(0).valid_before(2**64 - 1).sign(private)
+
+
 @cache
 def public_forms(alg: str) -> dict[str, bytes]:
     """Return every encoding of the public half of a sample key that can be loaded by the underlying library or us."""
@@ -63,6 +79,10 @@ def public_forms(alg: str) -> dict[str, bytes]:
         "repr of JWK": repr(private_key(alg).to_jwk()).encode(),
         "escaped JWK": json.dumps(private_key(alg).to_jwk()).replace('"kty"', '"\\u006bty"').encode(),
     }
+    forms["CSR PEM"] = signing_request(private).public_bytes(Encoding.PEM)
+    forms["CSR DER"] = signing_request(private).public_bytes(Encoding.DER)
+    forms["OpenSSH certificate"] = ssh_certificate(private).public_bytes()
+    forms["OpenSSH certificate binary"] = b64decode(forms["OpenSSH certificate"].split()[1])
     forms["OpenSSH with comment"] = forms["OpenSSH"] + b" user@host\n"
     forms["OpenSSH with options"] = b'no-pty,command="x" ' + forms["OpenSSH"]
     forms["OpenSSH binary"] = b64decode(forms["OpenSSH"].split()[1])
@@ -72,14 +92,63 @@ def public_forms(alg: str) -> dict[str, bytes]:
     if alg in POINTS:
         forms["uncompressed point"] = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         forms["compressed point"] = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-    for name in [name for name in forms if name.endswith(" DER") or name in {"OpenSSH binary", "uncompressed point"}]:
+        forms["coordinates"] = forms["uncompressed point"][1:]
+    binary = {"OpenSSH binary", "OpenSSH certificate binary", "uncompressed point", "coordinates"}
+    for name in [name for name in forms if name.endswith(" DER") or name in binary]:
         forms[f"base64 of {name}"] = b64encode(forms[name])
         forms[f"base64 lines of {name}"] = encodebytes(forms[name])
         forms[f"base64url of {name}"] = b64(forms[name]).encode()
+        forms[f"base64 of base64 of {name}"] = b64encode(b64encode(forms[name]))
+        forms[f"hexadecimal digits of {name}"] = forms[name].hex().encode()
+    forms["base64 of base64 of PEM"] = b64encode(b64encode(forms["SPKI PEM"]))
+    forms["base64 of hexadecimal digits"] = b64encode(forms["SPKI DER"].hex().encode())
     forms["base64 of JWK"] = b64encode(forms["JWK"])
     forms["base64 of PEM"] = b64encode(forms["SPKI PEM"])
     forms["JSON text of PEM"] = json.dumps(forms["SPKI PEM"].decode()).encode()
     return forms
+
+
+def careless_forms(alg: str) -> Iterator[tuple[str, bytes]]:
+    """Yield what people make of a public key by hand, or of one in a file of another kind."""
+    forms = public_forms(alg)
+    lines = forms["SPKI PEM"].strip().split(b"\n")
+    body = b"".join(lines[1:-1])
+    word, blob = forms["OpenSSH"].split()[:2]
+    for blanks in (b" " * 65, b"\t" * 70, b" \t\r\n" * 100, b"\v" * 65, b""):
+        yield "OpenSSH far apart", word + blanks + blob
+    digits = forms["SPKI DER"].hex(":")
+    yield "hexadecimal digits with colons", digits.upper().encode()
+    yield "hexadecimal digits of a program", b", ".join(b"0x" + pair.encode() for pair in digits.split(":"))
+    yield "hexadecimal digits in lines", "\n".join(digits[at : at + 48] for at in range(0, len(digits), 48)).encode()
+    yield "body only", body
+    yield "body in lines", b"\n".join(lines[1:-1])
+    yield "body in lines with a written break", b"\\n".join(lines[1:-1])
+    yield "body in lines with two written breaks", b"\\r\\n".join(lines[1:-1])
+    yield "body as a quotation", b"".join(b"> " + line + b"\n" for line in lines[1:-1])
+    yield "body in a list", json.dumps([line.decode() for line in lines[1:-1]]).encode()
+    yield "body with written slashes", json.dumps(body.decode()).replace("/", "\\/").encode()
+    for words in (b"key ", b"KEY=", b"public_key: ", b"my public key ", b"-- "):
+        yield f"body after {words!r}", words + body
+        yield f"lines after {words!r}", words + b"\n".join(lines[1:-1])
+    yield "body before a word", body + b" user@host"
+    yield "armour without dashes", forms["SPKI PEM"].replace(b"-", b"")
+    yield "armour without dashes in one line", forms["SPKI PEM"].replace(b"-", b"").replace(b"\n", b" ")
+    jwk = private_key(alg).to_jwk()
+    yield "YAML", "\n".join(f"{name}: {value}" for name, value in jwk.items()).encode()
+    yield "YAML within", "\n".join(["key:", *(f"  {name}: '{value}'" for name, value in jwk.items())]).encode()
+    yield "JavaScript", ("{" + ",".join(f'{name}:"{value}"' for name, value in jwk.items()) + "}").encode()
+    yield "JWK without a type", json.dumps({name: value for name, value in jwk.items() if name != "kty"}).encode()
+    escaped = json.dumps({**jwk, "kid": "\u2028é"}, ensure_ascii=False)
+    for spelling in ('"\\u006bty"', '"k\\u0074y"', '"kt\\u0079"', '"\\u006B\\u0074\\u0079"', '"kty"'):
+        text = escaped.replace('"kty"', spelling)
+        for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"):
+            yield f"{spelling} in {encoding}", text.encode(encoding)
+        yield f"{spelling} before a comment", text.encode() + b"\n// a comment"
+        yield f"base64 of {spelling}", b64encode(text.encode("utf-16"))
+    yield "JSON text of JWK", json.dumps(json.dumps(jwk)).encode()
+    yield "JSON text of JSON text of JWK", json.dumps(json.dumps(json.dumps(jwk))).encode()
+    if alg == "RS256":
+        yield "XML", f"<RSAKeyValue><Modulus>{jwk['n']}</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>".encode()
 
 
 @cache
@@ -124,7 +193,7 @@ def mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield a form and what files, editors and environment variables make of it."""
     yield "as it is", form
     yield "with a final line break", form + b"\n"
-    yield "stripped", form.strip() if form[:1].isascii() and not form.startswith(b"0") else form
+    yield "stripped", form.strip() if form.isascii() else form
     yield "indented", b" \t" + form
     yield "after empty lines", b"\r\n\n\n" + form
     yield "with white space around", b"\t\v\f \n" + form + b" \r\n\t"
@@ -142,7 +211,17 @@ def text_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
     yield "one line of words", text.replace("\n", " ").encode()
     yield "indented lines", text.replace("\n", "\n    ").encode()
     yield "in UTF-16", text.encode("utf-16")
+    yield "in UTF-32", text.encode("utf-32")
     yield "in big-endian UTF-16", b"\xfe\xff" + text.encode("utf-16-be")
+
+
+def inner_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield a form with white space inside of its words, as mail and terminals break lines."""
+    for blank in (b" ", b"\t", b"\n", b"\r\n", b"\v", b"\f", b"\0"):
+        for width in (1, 3, 7, 64, 76):
+            pieces = [form[at : at + width] for at in range(0, len(form), width)]
+            yield f"{blank!r} after every {width}", blank.join(pieces)
+            yield f"{blank!r} many times after every {width}", (blank * 5).join(pieces)
 
 
 def case_mutations(form: bytes) -> Iterator[tuple[str, bytes]]:

@@ -8,15 +8,21 @@ import hashlib
 import hmac
 import secrets
 import time
+from base64 import b85encode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.attacks.key_forms import (
+    POINTS,
     SIGNING,
+    careless_forms,
     case_mutations,
     foreign_forms,
+    inner_mutations,
     mutations,
     private_forms,
+    private_object,
     public_forms,
     text_mutations,
 )
@@ -28,13 +34,28 @@ from tokenkeep.jose.key_encodings import encoding_of_key
 TEXT = [
     "SPKI PEM",
     "X.509 PEM",
+    "CSR PEM",
     "OpenSSH",
+    "OpenSSH certificate",
     "JWK",
     "JWK bare",
     "JWKS",
     "base64 of SPKI DER",
     "base64 of JWK",
     "base64 of PEM",
+]
+# Forms whose words are base64, so that what reads them may read over white space.
+BROKEN = [
+    "SPKI PEM",
+    "X.509 PEM",
+    "CSR PEM",
+    "PKCS7 PEM",
+    "base64 of SPKI DER",
+    "base64 of OpenSSH binary",
+    "base64 of base64 of SPKI DER",
+    "base64 of JWK",
+    "base64 of PEM",
+    "hexadecimal digits of SPKI DER",
 ]
 NAMED = ["SPKI PEM", "X.509 PEM", "PKCS7 PEM", "JWK", "JWK bare", "JWK compact", "JWKS", "repr of JWK", "OpenSSH"]
 
@@ -62,6 +83,40 @@ def test_no_respelt_text_of_a_public_key_is_a_secret(alg):
     for name in TEXT:
         for _, data in text_mutations(public_forms(alg)[name]):
             refused_as_key(data)
+
+
+@pytest.mark.parametrize("alg", SIGNING)
+def test_no_white_space_within_hides_a_public_key(alg):
+    """White space amid the words of armour and of base64, wherever lines are broken, does not hide a key."""
+    for name in BROKEN:
+        for mutation, data in inner_mutations(public_forms(alg)[name]):
+            if len(data) <= 8192:
+                assert encoding_of_key(data) is not None, (name, mutation)
+
+
+@pytest.mark.parametrize("alg", SIGNING)
+def test_no_careless_copy_of_a_public_key_is_a_secret(alg):
+    """What is left of a key without its armour, in other notations, escaped or amid words is still known for a key."""
+    for name, data in careless_forms(alg):
+        assert encoding_of_key(data) is not None, name
+        refused_as_key(data)
+
+
+@pytest.mark.parametrize("alg", sorted(POINTS))
+def test_bare_coordinates_that_begin_like_white_space_are_recognised(alg):
+    """Coordinates whose first byte is a blank or NUL are coordinates all the same."""
+    curve = private_object(alg).curve
+    wanted = {0x20, 0x0A, 0x00} if alg != "ES512" else {0x00}  # the first byte of a coordinate on P-521 is 0 or 1
+    for private in range(1, 5000):
+        numbers = ec.derive_private_key(private, curve).public_key().public_numbers()
+        size = (curve.key_size + 7) // 8
+        coordinates = numbers.x.to_bytes(size, "big") + numbers.y.to_bytes(size, "big")
+        if coordinates[0] in wanted:
+            wanted.remove(coordinates[0])
+            refused_as_key(coordinates)
+        if not wanted:
+            break
+    assert not wanted
 
 
 @pytest.mark.parametrize("alg", SIGNING)
@@ -113,13 +168,23 @@ def test_forgeries_with_a_public_key_as_secret_fail(alg):
                     verify(forged, keys, algorithms=[alg])
 
 
-@pytest.mark.parametrize("size", [32, 48, 64, 100, 128, 256])
+@pytest.mark.parametrize("size", [32, 48, 64, 65, 96, 97, 100, 128, 132, 133, 256])
 def test_random_secrets_are_not_taken_for_keys(size):
     """Random bytes and their usual spellings are secrets."""
-    for _ in range(300):
+    for _ in range(100):
         raw = secrets.token_bytes(size)
-        for secret in (raw, raw.hex().encode(), b64(raw).encode(), secrets.token_urlsafe(size).encode()):
+        for secret in (raw, raw.hex().encode(), b64(raw).encode(), b64(b64(raw)).encode(), b85encode(raw)):
             assert encoding_of_key(secret) is None
+
+
+@pytest.mark.parametrize("size", [33, 49, 67])
+def test_spelt_secrets_are_not_taken_for_points(size):
+    """In base64 or hexadecimal digits nothing tells a compressed point from chance, so that none is looked for."""
+    for first in (2, 3):
+        for _ in range(30):
+            raw = bytes([first]) + secrets.token_bytes(size - 1)
+            assert encoding_of_key(b64(raw).encode()) is None
+            assert encoding_of_key(raw.hex().encode()) is None
 
 
 @pytest.mark.parametrize(
@@ -134,6 +199,11 @@ def test_random_secrets_are_not_taken_for_keys(size):
         b"\x04" + hashlib.sha512(b"x").digest(),
         b"ssh-keys are not in here, and neither is AAAA",
         b"AAAAB3 " + hashlib.sha256(b"x").hexdigest().encode(),
+        b"the word kty = nothing in particular, and crv neither",
+        b"bXkta2V5kty=rsaAAAAAAAAAAAAAAAAAAAAAAAAA",
+        b"cafe0123" * 8,
+        b"30 82 01 22 and other digits, but not those of a key",
+        b"\x30\x22" + hashlib.sha256(b"y").digest() + b"abcd",
         b"\\u006b is an escape but this is no JSON at all {",
         b'["\\u006b", "is an escape in JSON without a key in it"]',
     ],
@@ -174,6 +244,16 @@ def test_a_quarter_of_nothing_is_refused_by_accident():
         b"\x02\x01\x01",
         b"\\",
         b'"\\u006b"',
+        b"A " * 12,
+        b"QUFB",
+        b"A" * 64 + b"=",
+        b"A" * 88 + b".",
+        b"30",
+        b"0x",
+        b"\\n",
+        b"kty",
+        b"kty:",
+        b"<rsa",
     ],
     ids=ascii,
 )

@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.verifier.publisher import publishing
-from tokenkeep.jose import Key, KeySet, jwt
+from tokenkeep.jose import Key, KeySet, jws, jwt
 
 KEY = Key.generate("ES256")
 ISSUER = "https://auth.example.com"
@@ -252,6 +252,36 @@ def test_keys_that_cannot_be_fetched_are_explained(run: Run, unused_tcp_port_fac
         assert "invalid key set" in run("token", "verify", *asked, stdin=token()).complaint
     gone = f"http://127.0.0.1:{unused_tcp_port_factory()}/jwks.json"
     assert "ConnectError" in run("token", "verify", "--jwks", gone, stdin=token()).complaint
+
+
+@pytest.mark.parametrize("typ", ["", " ", "a b", "at+jwt ", "ü", "x" * 200, "\n", "\u2028"])
+def test_a_signed_token_of_no_type_is_refused(run: Run, jwks: Path, typ: str):
+    """A token is refused for a typ that is the name of nothing, and the person at the terminal made no mistake."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": "a", "exp": now + 600}
+    text = jws.sign(json.dumps(claims).encode(), KEY, header={"typ": typ})
+    for asked in ([], ["--issuer", ISSUER, "--audience", "a"], ["--type", "JWT"]):
+        outcome = run("token", "verify", "--key", str(jwks), *asked, stdin=text)
+        assert outcome.code == 1
+        assert "token type not accepted" in outcome.complaint
+
+
+@pytest.mark.parametrize("claims", [{"iss": ""}, {"aud": ""}, {"aud": []}, {"aud": [5]}, {"iss": None}, {"iss": 5}])
+def test_a_signed_token_that_names_nobody_is_refused(run: Run, jwks: Path, claims: dict[str, Any]):
+    """A token whose issuer or audience is empty or no text is refused, also when there is nothing to compare with."""
+    full = {"iss": ISSUER, "aud": "a", "exp": int(time.time()) + 600, **claims}
+    outcome = run("token", "verify", "--key", str(jwks), stdin=jws.sign(json.dumps(full).encode(), KEY))
+    assert outcome.code == 1
+    assert any(name in outcome.complaint for name in ("issuer", "audience", "iss", "aud"))
+
+
+@pytest.mark.parametrize("option", ["--issuer", "--audience", "--type", "--alg"])
+def test_nothing_is_not_compared_with(run: Run, jwks: Path, option: str):
+    """An empty value, as of a variable that is not set, is refused: it would compare nothing."""
+    outcome = run("token", "verify", "--key", str(jwks), option, "", stdin=token())
+    assert outcome.code == 2
+    assert option in outcome.err
+    assert "empty" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,64 @@
 import hashlib
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.contract.test_access_token import TOKEN
-from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.contract.access_token import AccessToken, from_claims, to_claims
 from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
+from tokenkeep.jose import Key, jwt
+from tokenkeep.jose.encoding import decode_base64url, encode_base64url
 
 ISSUER = TOKEN.issuer
 SIGNED = replace(TOKEN, key_id="kid-1")
+# The orders of the base points of P-256, P-384 and P-521 (SP 800-186).
+ORDERS = {
+    "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "ES384": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+    "ES512": int(
+        "1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFA"
+        "51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409",
+        16,
+    ),
+}
 
 
 def independent_digest(*members: str | int | None) -> bytes:
     """Return the digest of an entry as the design defines it, computed without the code under test."""
     text = json.dumps(members, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).digest()[:16]
+
+
+@pytest.mark.parametrize(("alg", "size"), [("ES256", 32), ("ES384", 48), ("ES512", 66)])
+def test_the_twin_of_a_token_is_revoked_with_it(alg: str, size: int):
+    """ECDSA gives each token a twin, (r, n - s), that verifies too: revocation goes by names, and ends both."""
+    key = Key.generate(alg)
+    one = jwt.issue(to_claims(TOKEN), key, issuer=ISSUER, audience="a", subject="s", lifetime=timedelta(minutes=5))
+    signed, _, signature = one.rpartition(".")
+    raw = decode_base64url(signature)
+    s = ORDERS[alg] - int.from_bytes(raw[size:], "big")
+    twin = f"{signed}.{encode_base64url(raw[:size] + s.to_bytes(size, 'big'))}"
+    assert twin != one
+    entries = []
+    for text in (one, twin):
+        verified = jwt.verify(text, key.public(), algorithms=[alg], issuer=ISSUER, audience="a")
+        token = replace(from_claims(verified.claims), key_id=verified.header["kid"])
+        session, account = token.session_id or "", (token.subject, token.version or 0)
+        entries.append(
+            [
+                digest(RevocationKind.TOKEN, ISSUER, token.token_id),
+                digest(RevocationKind.SESSION, ISSUER, session),
+                digest(RevocationKind.ACCOUNT, ISSUER, *account),
+                digest(RevocationKind.KEY, ISSUER, key.kid),
+            ]
+        )
+        for entry in entries[0]:
+            revoked = RevocationSet()
+            revoked.add([entry])
+            assert revoked.contains(token)
+    assert entries[0] == entries[1]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.fuzz_engine import KEY, SEPARATOR, judge, signed
+from tests.fuzz.fuzz_engine import KEY, PAIRS, PUBLIC_KEYS, SEPARATOR, judge, signed
 from tokenkeep.jose import jwt
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
@@ -21,8 +21,9 @@ def test_corpus_raises_nothing_undocumented(path):
 def test_the_target_reaches_the_engine():
     """Among the inputs are tokens that verify and keys that are read; otherwise the target would prove nothing."""
     claims = b'{"iss":"i","aud":"a","exp":1700000900}'
-    token = signed(b'{"alg":"HS512","kid":"fuzz"}' + SEPARATOR + claims)
-    assert (
-        jwt.verify(token, KEY, algorithms=["HS512"], issuer="i", audience="a", now=1_700_000_000).claims["aud"] == "a"
-    )
+    for keys, key in ((KEY, KEY), *((PUBLIC_KEYS, pair) for pair in PAIRS)):
+        token = signed(b'{"alg":"HS512","kid":"fuzz"}' + SEPARATOR + claims, key)
+        verified = jwt.verify(token, keys, algorithms=[key.alg], issuer="i", audience="a", now=1_700_000_000)
+        assert verified.claims["aud"] == "a"
+        assert verified.header == {"alg": key.alg, "kid": key.kid}
     assert len(CORPUS) >= 20

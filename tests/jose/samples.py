@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any
 
 from tokenkeep.jose import Key, jwt
@@ -18,7 +19,8 @@ LIFETIME = timedelta(minutes=15)
 ISSUER = "https://auth.example"
 AUDIENCE = "https://api.example"
 
-SECRET = bytes(range(7, 71))
+# Drawn for this run, as all keys here are: a fixed one would be a publicly known secret.
+SECRET = token_bytes(64)
 HMAC_ALGORITHMS = [name for name, row in ALGORITHMS.items() if row.key_type == "oct"]
 ASYMMETRIC_ALGORITHMS = [name for name in ALGORITHMS if name not in HMAC_ALGORITHMS]
 # One of each family, for what need not run fifteen times.

@@ -301,24 +301,24 @@ def test_huge_integers_raise_nothing_else(length, sign):
 
 
 def test_nesting_is_bounded_exactly():
-    """The given depth is read and one more is refused, for objects, arrays and brackets inside strings."""
-    for depth in (1, 2, 5, MAX_DEPTH):
-        limit = {} if depth == MAX_DEPTH else {"max_depth": depth}
-        arrays = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
-        objects = b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
-        if depth > 1:
-            decode_object(arrays, **limit)
-        decode_object(objects, **limit)
+    """The greatest depth is read and one more is refused, for objects, arrays and brackets inside strings."""
+    inside = MAX_DEPTH - 1
+    arrays = b'{"a":' + b"[" * inside + b"]" * inside + b"}"
+    objects = b'{"a":' * inside + b"{}" + b"}" * inside
+    for data in (arrays, objects, b'{"a":"' + b"[{" * 100 + b'"}', b'{"b":"[[[[[",' + arrays[1:]):
+        decode_object(data)
+    for data in (
+        arrays.replace(b"[]", b"[[]]"),
+        objects.replace(b"{}", b'{"a":{}}'),
+        objects.replace(b"{}", b'{"a":[]}'),
+    ):
         with pytest.raises(MalformedJson, match="deep"):
-            decode_object(arrays.replace(b"[]", b"[[]]") if depth > 1 else b'{"a":[]}', **limit)
-        with pytest.raises(MalformedJson, match="deep"):
-            decode_object(objects.replace(b"{}", b'{"a":{}}'), **limit)
-        decode_object(b'{"a":"' + b"[{" * 100 + b'"}', **limit)
+            decode_object(data)
 
 
 def test_width_is_not_depth():
     """Many arrays side by side are one level."""
-    assert len(decode_object(b'{"a":[' + b",".join([b"[]"] * 500) + b"]}", max_depth=3)["a"]) == 500
+    assert len(decode_object(b'{"a":[' + b",".join([b"[]"] * 500) + b"]}")["a"]) == 500
 
 
 @pytest.mark.parametrize(

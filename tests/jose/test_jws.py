@@ -215,7 +215,7 @@ HEAD, BODY, SIGNATURE = TOKEN.split(".")
         f"{HEAD}.{BODY}.{SIGNATURE}=",
         f"{HEAD}A.{BODY}.{SIGNATURE}",
     ],
-    ids=ascii,
+    ids=lambda token: f"{len(token)} characters",
 )
 def test_other_shapes_are_malformed(token):
     """Anything but three segments of canonical base64url with a header and a signature is malformed."""
@@ -413,11 +413,15 @@ def test_without_a_kid_a_set_needs_one_candidate():
         verify(token, KeySet([private_key("HS512")]))
 
 
-def test_a_key_that_may_not_verify_does_not():
-    """A single key whose key_ops allow signing only is refused."""
-    signer = Key.from_jwk({**private_key("ES256").to_jwk(private=True), "key_ops": ["sign"]})
-    with pytest.raises(InvalidKey, match="may not verify"):
-        verify(jws.sign(b"", signer), signer)
+@pytest.mark.parametrize("alg", ["HS256", "ES256"])
+def test_a_key_that_may_not_verify_is_a_mistake(alg):
+    """A single key whose key_ops allow signing only is refused as an argument, before the token is looked at."""
+    signer = Key.from_jwk({**private_key(alg).to_jwk(private=True), "key_ops": ["sign"]})
+    for presented in (jws.sign(b"", signer), "no token", "x" * 9000, 5):
+        with pytest.raises(InvalidArgument, match="may only sign"):
+            verify(presented, signer)
+    with pytest.raises(KeyNotFound):
+        verify(jws.sign(b"", signer), KeySet([signer]))
 
 
 # ------------------------------------------------------------------------------------------------------------ order

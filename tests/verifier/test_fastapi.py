@@ -190,7 +190,9 @@ def test_no_role_is_not_a_role(role: Any):
 
 
 @pytest.mark.parametrize(
-    "verifier", [None, "verifier", TokenVerifier(issuer=ISSUER, audience=AUDIENCE, algorithms=["ES256"])], ids=repr
+    "verifier",
+    [None, "verifier", TokenVerifier(issuer=ISSUER, audience=AUDIENCE, algorithms=["ES256"])],
+    ids=["none", "a text", "for threads"],
 )
 def test_verifier_must_suit_an_event_loop(verifier: Any):
     """What is no verifier, or would hold the event loop up while it fetches keys, is refused at once."""

@@ -440,7 +440,7 @@ WRONG: Final[list[dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("verifier", [TokenVerifier, AsyncTokenVerifier])
-@pytest.mark.parametrize("changes", WRONG, ids=repr)
+@pytest.mark.parametrize("changes", WRONG, ids=" ".join)
 def test_verifier_that_would_accept_too_much_cannot_be_made(verifier: type, changes: dict[str, Any]):
     """What is empty, open, contradictory or unsafe is refused when it is made, before any token."""
     arguments = {

@@ -20,13 +20,22 @@ from tokenkeep.cli.terminal import json_text, one_line
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.authority import Authority
-from tokenkeep.jose import Key, KeySet, MalformedToken, TokenError, UsageError, jwt
+from tokenkeep.jose import Key, KeySet, TokenError, UsageError, jwt
+from tokenkeep.jose.claims import checked_token_type
 from tokenkeep.server import AuthServer
 from tokenkeep.settings.kinds import parse_duration
 from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
 _INSTANTS: Final = frozenset({"exp", "nbf", "iat", "auth_time"})
 _REFUSED: Final = 1
+
+
+def _not_empty(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Refuse an empty value: a script whose variable is not set would compare nothing, and call every token good."""
+    if given == "":
+        raise click.BadParameter("is empty")
+    return given
+
 
 _text_argument = click.argument("text", metavar="[TOKEN]", required=False)
 _json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
@@ -59,10 +68,15 @@ def inspect(text: str | None, as_json: bool) -> None:
 @_text_argument
 @click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), help="PEM, JWK or JWK Set file.")
 @click.option("--jwks", "jwks_url", metavar="URL", help="Fetch the key set from there.")
-@click.option("--alg", help="The algorithm to accept; needed with a PEM file.")
-@click.option("--issuer", help="The iss to accept; without it, iss is not compared.")
-@click.option("--audience", help="The aud to accept; without it, aud is not compared.")
-@click.option("--type", "token_type", help="The typ to accept, such as at+jwt; without it, typ is not compared.")
+@click.option("--alg", callback=_not_empty, help="The algorithm to accept; needed with a PEM file.")
+@click.option("--issuer", callback=_not_empty, help="The iss to accept; without it, iss is not compared.")
+@click.option("--audience", callback=_not_empty, help="The aud to accept; without it, aud is not compared.")
+@click.option(
+    "--type",
+    "token_type",
+    callback=_not_empty,
+    help="The typ to accept, such as at+jwt; without it, typ is not compared.",
+)
 @click.option("--leeway", default="5s", show_default=True, help="How far clocks may differ, at most 60s.")
 @_json_option
 def verify(text: str | None, as_json: bool, **asked: Any) -> None:
@@ -164,14 +178,18 @@ def _said_text(value: Any) -> str:
 
 
 def _said_type(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.lower() not in {"jwt", "application/jwt"} else None
+    """Return the type a token says it has, or None, with which only JWT is accepted, where that is no type at all."""
+    if not isinstance(value, str) or value.lower() in {"jwt", "application/jwt"}:
+        return None
+    try:
+        return checked_token_type(value)
+    except UsageError:
+        return None
 
 
 def _read(text: str | None) -> str:
-    try:
-        given = text if text is not None else sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError:
-        raise MalformedToken from None
+    # What is no text becomes what is in no token.
+    given = text if text is not None else sys.stdin.buffer.read().decode("utf-8", "replace")
     return given.strip().removeprefix("Bearer ").strip()
 
 

@@ -27,7 +27,7 @@ def checked_bytes(name: str, given: object) -> bytes:
 
 
 def checked_text(name: str, given: object) -> str:
-    """Return what was given if it is a string that is not empty.
+    """Return what was given as plain text if it is a string that is not empty; of a member of a StrEnum its value.
 
     Raises:
         WrongType: not a string.
@@ -37,11 +37,11 @@ def checked_text(name: str, given: object) -> str:
         raise WrongType(f"{name} is a string, not {type(given).__name__}")
     if not given:
         raise InvalidArgument(f"{name} is empty")
-    return given
+    return given if type(given) is str else str.__str__(given)
 
 
 def checked_texts(name: str, given: object) -> tuple[str, ...]:
-    """Return one string or several as a tuple of strings, none of them empty.
+    """Return one string or several as a tuple of plain strings, none of them empty.
 
     Raises:
         WrongType: neither a string nor a list, tuple or set of strings.

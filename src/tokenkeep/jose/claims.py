@@ -28,7 +28,7 @@ __all__ = [
     "REGISTERED_CLAIMS",
     "ClaimsPolicy",
     "check_claims",
-    "check_token_type",
+    "checked_token_type",
 ]
 
 #: The claims that only the engine sets (RFC 7519 §4.1).
@@ -69,17 +69,16 @@ class ClaimsPolicy:
     _max_lifetime: float | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.issuer is not None:
-            checked_text("issuer", self.issuer)
+        issuer = None if self.issuer is None else checked_text("issuer", self.issuer)
         audiences = checked_texts("audience", self.audience)
         if not timedelta(0) <= checked_duration("leeway", self.leeway) <= MAX_LEEWAY:
             raise InvalidArgument("leeway is between 0 and 60 seconds")
-        types: frozenset[str | None] = frozenset({None, "application/jwt"})
-        if self.token_type is not None:
-            check_token_type(self.token_type)
-            types = frozenset({media_type(self.token_type)})
+        token_type = None if self.token_type is None else checked_token_type(self.token_type)
+        types = frozenset({None, "application/jwt"} if token_type is None else {media_type(token_type)})
         for name, value in (
-            ("audience", self.audience if isinstance(self.audience, str) else audiences),
+            ("issuer", issuer),
+            ("audience", audiences[0] if isinstance(self.audience, str) else audiences),
+            ("token_type", token_type),
             ("_audiences", frozenset(audiences)),
             ("types", types),
             ("_leeway", self.leeway.total_seconds()),
@@ -131,16 +130,17 @@ def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) ->
         raise ClaimInvalid("claim 'jti' is not a string", claim="jti")
 
 
-def check_token_type(token_type: str) -> None:
-    """Refuse a token type that is no name of a media type.
+def checked_token_type(given: object) -> str:
+    """Return a token type if it is the name of a media type.
 
     Raises:
         WrongType: not a string.
         InvalidArgument: empty, longer than 128 characters, or with white space or anything but visible ASCII.
     """
-    checked_text("token_type", token_type)
+    token_type = checked_text("token_type", given)
     if not token_type.isascii() or not token_type.isprintable() or " " in token_type or len(token_type) > 128:
         raise InvalidArgument("token_type is a media type such as 'at+jwt'")
+    return token_type
 
 
 def _missing_or(error: ClaimError, claims: Mapping[str, Any]) -> ClaimError:

@@ -41,8 +41,15 @@ _FINAL: Final = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozens
 
 
 def encode_base64url(data: bytes) -> str:
-    """Spell bytes in base64url without padding (RFC 7515 §2)."""
-    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
+    """Spell bytes in base64url without padding (RFC 7515 §2).
+
+    Raises:
+        WrongType: `data` is not bytes.
+    """
+    try:
+        return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
+    except TypeError:
+        raise WrongType(f"base64url is made of bytes, not of {type(data).__name__}") from None
 
 
 def decode_base64url(text: bytes | str) -> bytes:
@@ -51,19 +58,23 @@ def decode_base64url(text: bytes | str) -> bytes:
     Raises:
         MalformedBase64: a character outside of the alphabet, padding, white space, an impossible length, or unused
             bits that are not zero.
+        WrongType: neither text nor bytes.
     """
-    if isinstance(text, str):
-        try:
-            text = text.encode("ascii")
-        except UnicodeEncodeError:
-            raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
-    remainder = len(text) & 3
-    if remainder and text[-1] not in _FINAL[remainder]:
-        raise MalformedBase64("malformed base64url: impossible length, or not the canonical spelling")
+    # Errors are raised below the `try`, so that none carries one of the libraries, which may hold the text.
     try:
-        return _decode_bytes(_FRAMES[remainder] % text.translate(_TO_STANDARD))
-    except msgspec.MsgspecError:
-        raise MalformedBase64("malformed base64url: a character outside of the alphabet") from None
+        if isinstance(text, str):
+            text = text.encode("ascii")
+        remainder = len(text) & 3
+        if not remainder or text[-1] in _FINAL[remainder]:
+            return _decode_bytes(_FRAMES[remainder] % text.translate(_TO_STANDARD))
+        rule = "impossible length, or not the canonical spelling"
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        rule = "a character outside of the alphabet"
+    except (TypeError, AttributeError):
+        rule = ""
+    if not rule:
+        raise WrongType(f"base64url is text or bytes, not {type(text).__name__}")
+    raise MalformedBase64(f"malformed base64url: {rule}")
 
 
 _decode: Final = msgspec.json.Decoder().decode
@@ -73,25 +84,22 @@ _CONTAINERS: Final = frozenset({dict, list})
 _TEXT: Final = frozenset({str})
 # What needs neither copying nor a closer look before it is written. A float may be NaN.
 _SIMPLE: Final = frozenset({str, int, bool, type(None)})
+_LONGEST_INTEGER: Final = 4300
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
-def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
+def decode_object(data: bytes) -> dict[str, Any]:
     """Read one strict JSON object.
 
     Strict means: UTF-8 without a byte order mark, an object at the top, no name twice in one object at any depth
-    (compared after unescaping), no NaN or Infinity, no number that overflows a float, no lone surrogates, nothing but
-    white space around it. The caller bounds the size.
-
-    Args:
-        data: the text.
-        max_depth: how deep objects and arrays may be nested; the outermost object is depth 1.
+    (compared after unescaping), no NaN or Infinity, no number that overflows a float, no lone surrogates, at most
+    `MAX_DEPTH` levels, nothing but white space around it. The caller bounds the size.
 
     Raises:
         MalformedJson: for anything else.
         WrongType: `data` is not bytes.
     """
-    return _read(data, max_depth)[0]
+    return _read(data)[0]
 
 
 def decode_frozen(data: bytes) -> dict[str, Any]:
@@ -104,43 +112,42 @@ def decode_frozen(data: bytes) -> dict[str, Any]:
         MalformedJson: not a strict JSON object.
         WrongType: `data` is not bytes.
     """
-    value, flat = _read(data, MAX_DEPTH)
+    value, flat = _read(data)
     if not flat:
         for name, item in value.items():
             value[name] = _frozen(item)
     return value
 
 
-def _read(data: bytes, max_depth: int) -> tuple[dict[str, Any], bool]:
+def _read(data: bytes) -> tuple[dict[str, Any], bool]:
     """Return the object, and whether it is flat: without objects and arrays inside."""
     if type(data) is not bytes:
         raise WrongType(f"JSON is read from bytes, not from {type(data).__name__}")
     try:
         value = _decode(data)
     except RecursionError:
-        raise MalformedJson("malformed JSON: nested too deep") from None
+        value = MalformedJson("malformed JSON: nested too deep")
     except (msgspec.MsgspecError, ValueError):
-        # msgspec's own sentence may quote the input.
-        raise MalformedJson("malformed JSON") from None
+        value = MalformedJson()
     if type(value) is not dict:
-        raise MalformedJson("malformed JSON: not an object")
+        raise value if type(value) is MalformedJson else MalformedJson("malformed JSON: not an object")
     # One brace at the very start and no bracket: nothing inside can be an object or an array.
     flat = (data.rfind(b"{") == 0 and data.rfind(b"[") < 0) or _CONTAINERS.isdisjoint(map(type, value.values()))
     # Brackets inside strings can only add to the count. And a text that is exactly what would be written for the value
     # holds each name once: a second member of the same name would make the text longer than what is written.
-    if (not flat and data.count(b"{") + data.count(b"[") > max_depth) or _encode(value) != data:
-        _check_structure(data, value, max_depth)
+    if (not flat and data.count(b"{") + data.count(b"[") > MAX_DEPTH) or _encode(value) != data:
+        _check_structure(data, value)
     return value, flat
 
 
-def _check_structure(data: bytes, value: dict[str, Any], max_depth: int) -> None:
+def _check_structure(data: bytes, value: dict[str, Any]) -> None:
     """Count depth and members exactly, for a text that is spelt another way than ours."""
     members = 0
     depth = 0
     level: list[Any] = [value]
     while level:
         depth += 1
-        if depth > max_depth:
+        if depth > MAX_DEPTH:
             raise MalformedJson("malformed JSON: nested too deep")
         below: list[Any] = []
         for item in level:
@@ -158,10 +165,11 @@ def _check_structure(data: bytes, value: dict[str, Any], max_depth: int) -> None
 def encode_object(mapping: Mapping[str, Any]) -> bytes:
     """Write a mapping as compact JSON in UTF-8, members in their order.
 
-    Accepted values: None, bool, int, float, str, and lists, tuples and mappings of these. The mapping is not changed.
+    Accepted values: None, bool, int, float, str and its subclasses, and lists, tuples and mappings of these. The
+    mapping is not changed. What is written can be read by `decode_object`.
 
     Raises:
-        WrongType: a name that is no string or a value that JSON does not have.
+        WrongType: a name that is no plain string or a value that JSON does not have.
         InvalidArgument: NaN, infinity, an integer of thousands of digits, a lone surrogate, or deeper than
             `MAX_DEPTH`.
     """
@@ -180,19 +188,25 @@ def encode_array(items: Sequence[str | int]) -> bytes:
     """Write texts and integers as one compact JSON array in UTF-8.
 
     Raises:
-        WrongType: an item that JSON does not have.
+        WrongType: no list, or an item that JSON does not have.
         InvalidArgument: an integer of thousands of digits or a lone surrogate.
     """
+    if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+        raise WrongType("a list is required for a JSON array")
     return _written(_plain(list(items), MAX_DEPTH))
 
 
 def _written(plain: Any) -> bytes:
     try:
-        return _encode(plain)
+        text = _encode(plain)
+        if len(text) > _LONGEST_INTEGER:
+            _decode(text)  # some integers of that length are written and not read
+        return text
     except UnicodeEncodeError:
-        raise InvalidArgument("a string with a lone surrogate cannot be written as JSON") from None
-    except (ValueError, OverflowError):
-        raise InvalidArgument("an integer too large cannot be written as JSON") from None
+        rule = "a string with a lone surrogate"
+    except (ValueError, OverflowError, msgspec.MsgspecError):
+        rule = "an integer too large"
+    raise InvalidArgument(f"{rule} cannot be written as JSON")
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -213,6 +227,8 @@ def _plain(value: Any, depth: int) -> Any:
                 raise WrongType(f"names in JSON are strings, not {type(name).__name__}")
             plain[name] = _plain(item, depth - 1)
         return plain
+    if isinstance(value, str):
+        return str.__str__(value)  # of a member of an enumeration its value
     if isinstance(value, list | tuple):
         return [_plain(item, depth - 1) for item in value]
     raise WrongType(f"{kind.__name__} cannot be written as JSON")

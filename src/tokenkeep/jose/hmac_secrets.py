@@ -1,14 +1,6 @@
-"""Which bytes may become an HMAC secret (RFC 7518 §3.2, RFC 8725 §3.5).
+"""Which bytes may become an HMAC secret (RFC 7518 §3.2, RFC 8725 §3.5)."""
 
-Secrets that were published in lists, tutorials and example files are refused by a table of their digests, which ships
-with the package.
-"""
-
-import hashlib
-from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hmac
@@ -17,14 +9,16 @@ from tokenkeep.jose.algorithms import Algorithm
 from tokenkeep.jose.encoding import encode_base64url
 from tokenkeep.jose.errors import InvalidKey
 from tokenkeep.jose.key_encodings import encoding_of_key
+from tokenkeep.jose.known_secrets import is_known_secret
 
-__all__ = ["DIGEST_SIZE", "Secret", "check_secret", "is_publicly_known"]
-
-#: The table holds this many leading bytes of the SHA-256 digest of each secret, sorted, with nothing between them.
-DIGEST_SIZE: Final = 8
+__all__ = ["Secret", "check_secret"]
 
 _MAX_SIZE: Final = 8192
 _MIN_DISTINCT: Final = 8
+# A random secret may end in a NUL or two, but not once in a lifetime in four.
+_MAX_FINAL_NULS: Final = 3
+# What files, editors and strings of C put around a secret.
+_BLANK: Final = b" \t\r\n\v\f\0"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -59,6 +53,9 @@ class Secret:
 def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
     """Hold a secret to the rules: long enough, varied, no encoding of a key, not publicly known.
 
+    HMAC fills a secret up with NULs (RFC 2104 §2), so that those at its end are nothing of it: the rules look at what
+    stands before them.
+
     Args:
         secret: the bytes.
         algorithm: the name for the message.
@@ -74,23 +71,12 @@ def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
     encoding = encoding_of_key(secret)
     if encoding is not None:
         raise InvalidKey(f"invalid key: the secret reads as a key ({encoding}); load it with from_pem or from_jwk")
-    if len(secret) < hash_size:
-        raise InvalidKey(f"invalid key: {algorithm} needs a secret of at least {hash_size} bytes")
-    if len(set(secret)) < _MIN_DISTINCT:
+    core = secret.rstrip(b"\0")
+    if len(secret) < hash_size or len(core) < hash_size - _MAX_FINAL_NULS:
+        raise InvalidKey(
+            f"invalid key: {algorithm} needs a secret of at least {hash_size} bytes, NULs at its end apart"
+        )
+    if len(set(core)) < _MIN_DISTINCT:
         raise InvalidKey(f"invalid key: a secret has at least {_MIN_DISTINCT} different bytes")
-    if is_publicly_known(secret) or is_publicly_known(secret.strip()):
+    if is_known_secret(core) or is_known_secret(core.strip(_BLANK)):
         raise InvalidKey("invalid key: the secret is publicly known; draw a new one with Key.generate")
-
-
-def is_publicly_known(secret: bytes) -> bool:
-    """Tell whether a secret is in the table of published secrets of 32 bytes and more."""
-    table = _table()
-    digest = hashlib.sha256(secret).digest()[:DIGEST_SIZE]
-    count = len(table) // DIGEST_SIZE
-    at = bisect_left(range(count), digest, key=lambda i: table[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])
-    return table[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] == digest
-
-
-@cache
-def _table() -> bytes:
-    return resources.files("tokenkeep.jose").joinpath("known_secrets.bin").read_bytes()

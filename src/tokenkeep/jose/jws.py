@@ -6,6 +6,7 @@ The key decides: a header can only agree with it, and keys or addresses of keys 
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from tokenkeep.jose.algorithms import accepted_algorithms
@@ -15,16 +16,17 @@ from tokenkeep.jose.compact import (
     Opened,
     check_header,
     check_max_size,
+    decode_segment,
     header_segment,
     open_token,
     remember_header,
 )
-from tokenkeep.jose.encoding import decode_base64url, encode_base64url
+from tokenkeep.jose.encoding import decode_frozen, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     AlgorithmNotAllowed,
+    InvalidArgument,
     InvalidSignature,
     KeyRequired,
-    MalformedBase64,
     MalformedToken,
     WrongType,
 )
@@ -44,6 +46,9 @@ class JwsContent:
     #: The header parameters, deeply immutable.
     header: Mapping[str, Any]
     payload: bytes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _thawed, (encode_object(self.header), self.payload)
 
 
 def sign(payload: bytes, key: Key, *, header: Mapping[str, Any] | None = None) -> str:
@@ -84,8 +89,7 @@ def verify(
     Raises:
         MalformedToken, HeaderNotAccepted, AlgorithmNotAllowed, KeyNotFound, AmbiguousKey, InvalidSignature: the token
             is refused; the checks run in this order.
-        InvalidKey: the one key may not verify.
-        UsageError: a wrong argument, before the token is looked at.
+        UsageError: a wrong argument, before the token is looked at; a key that may only sign is one.
     """
     accepted = accepted_algorithms(algorithms)
     check_max_size(max_size)
@@ -94,10 +98,7 @@ def verify(
     header, payload, _, _ = opened
     check_header(header, accepted)
     check_signature(opened, keys)
-    try:
-        return JwsContent(header.parameters, decode_base64url(payload))
-    except MalformedBase64:
-        raise MalformedToken("malformed token: the payload is not canonical base64url") from None
+    return JwsContent(header.parameters, decode_segment("payload", payload))
 
 
 def check_signature(opened: Opened, keys: Key | KeySet) -> None:
@@ -105,23 +106,18 @@ def check_signature(opened: Opened, keys: Key | KeySet) -> None:
 
     Raises:
         KeyNotFound, AmbiguousKey, AlgorithmNotAllowed, MalformedToken, InvalidSignature: in this order.
-        InvalidKey: the one key may not verify.
     """
-    header, _, segment, signed = opened
+    header, _, signature, signed = opened
     key = keys if isinstance(keys, Key) else keys.select(header.kid, header.alg or "")
     # Once more at the moment of use: whatever chose the key, it only ever works with its own algorithm.
     if key.alg != header.alg:
         raise AlgorithmNotAllowed("algorithm not allowed: the key is bound to another one")
-    if not segment:
+    if not signature:
         raise MalformedToken("malformed token: no signature")
-    try:
-        signature = decode_base64url(segment)
-    except MalformedBase64:
-        raise MalformedToken("malformed token: the signature is not canonical base64url") from None
-    if not key.verify(signed, signature):
+    if not key.verify(signed, decode_segment("signature", signature)):
         raise InvalidSignature
     if header.segment is not None:
-        remember_header(header)
+        remember_header(header.segment, header)
 
 
 def seal(segment: bytes, payload: bytes, key: Key) -> str:
@@ -142,14 +138,21 @@ def require_key(key: object) -> None:
 
 
 def require_keys(keys: object) -> None:
-    """Refuse anything but a key or a key set.
+    """Refuse anything but a key that may verify, or a key set.
 
     Raises:
         KeyRequired: nothing was given.
         WrongType: something else than a `Key` or `KeySet`.
+        InvalidArgument: a key that may only sign.
     """
     if not isinstance(keys, KEYS):
         _refuse(keys, "a Key or a KeySet")
+    elif not keys.verifies:
+        raise InvalidArgument("this key may only sign; its public half verifies")
+
+
+def _thawed(header: bytes, payload: bytes) -> JwsContent:
+    return JwsContent(MappingProxyType(decode_frozen(header)), payload)
 
 
 def _refuse(given: object, wanted: str) -> None:

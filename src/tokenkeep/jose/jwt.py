@@ -6,11 +6,11 @@ The only place of the engine that reads the clock (when `now` is None) and draws
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.arguments import MAX_INSTANT, checked_duration, checked_instant, checked_text, checked_texts
@@ -19,23 +19,22 @@ from tokenkeep.jose.claims import (
     REGISTERED_CLAIMS,
     ClaimsPolicy,
     check_claims,
-    check_token_type,
+    checked_token_type,
 )
 from tokenkeep.jose.compact import (
     MAX_TOKEN_SIZE,
     check_header,
     check_max_size,
+    decode_members,
+    decode_segment,
     header_segment,
     open_token,
 )
-from tokenkeep.jose.encoding import decode_base64url, decode_frozen, encode_base64url, encode_object
+from tokenkeep.jose.encoding import decode_frozen, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     ClaimMissing,
     InvalidArgument,
     IssuerNotAccepted,
-    MalformedBase64,
-    MalformedJson,
-    MalformedToken,
     ReservedName,
     TokenTypeNotAccepted,
     WrongType,
@@ -59,12 +58,25 @@ class VerifiedToken(NamedTuple):
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _thawed, (VerifiedToken, encode_object(self.header), encode_object(self.claims))
+
 
 class UnverifiedToken(NamedTuple):
     """Header and claims of a token that nobody vouches for; both deeply immutable, arrays as tuples."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _thawed, (UnverifiedToken, encode_object(self.header), encode_object(self.claims))
+
+
+_Token = TypeVar("_Token", VerifiedToken, UnverifiedToken)
+# What calling the class does, without a function of Python in between.
+_verified: Final[Callable[[tuple[Mapping[str, Any], Mapping[str, Any]]], VerifiedToken]] = partial(
+    tuple.__new__, VerifiedToken
+)
 
 
 def issue(
@@ -106,8 +118,9 @@ def issue(
     require_key(key)
     if type(claims) is not dict and not isinstance(claims, Mapping):
         raise WrongType(f"claims is a mapping, not {type(claims).__name__}")
-    if not REGISTERED_CLAIMS.isdisjoint(claims):
-        raise ReservedName(f"claim '{min(REGISTERED_CLAIMS.intersection(claims))}' is set by the engine only")
+    custom = dict(claims)  # read once: a mapping of the caller's may say something else the next time
+    if not REGISTERED_CLAIMS.isdisjoint(custom):
+        raise ReservedName(f"claim '{min(REGISTERED_CLAIMS.intersection(custom))}' is set by the engine only")
     audiences = checked_texts("audience", audience)
     issued_at = math.floor(time.time() if now is None else checked_instant("now", now))
     expires_at = issued_at + _whole_seconds(lifetime)
@@ -122,8 +135,8 @@ def issue(
         payload["nbf"] = _not_before(not_before, expires_at)
     payload["exp"] = expires_at
     payload["jti"] = _new_token_id() if token_id is None else checked_text("token_id", token_id)
-    payload.update(claims)
-    segment = header_segment(key, _type_to_write(token_type, header), header)
+    payload.update(custom)
+    segment = header_segment(key, "JWT" if token_type is None else checked_token_type(token_type), header)
     token = seal(segment, encode_object(payload), key)
     if len(token) > MAX_TOKEN_SIZE:
         raise InvalidArgument(f"the token gets longer than {MAX_TOKEN_SIZE} bytes")
@@ -165,14 +178,16 @@ def verify(
             claims: a token that is both forged and expired has an invalid signature.
         UsageError: a wrong argument, before the token is looked at.
     """
-    if isinstance(audience, list):
-        audience = tuple(audience)
+    # A tuple of its own for each call: what a caller's own sequence says today it may not say tomorrow.
+    if type(audience) is not str:
+        plain = type(audience) is list or type(audience) is tuple
+        audience = tuple(audience) if plain else checked_texts("audience", audience)
     try:
         policy = _remembered_policy(issuer, audience, token_type, leeway, max_age, max_lifetime)
     except TypeError as error:
         if isinstance(error, WrongType):
             raise
-        # What cannot be hashed cannot be remembered: a set of audiences, or a mistake that the constructor names.
+        # What cannot be hashed is a mistake, which the constructor names.
         policy = ClaimsPolicy(issuer, audience, token_type, leeway, max_age, max_lifetime)
     return verify_with_policy(token, keys, policy, algorithms=algorithms, now=now, max_size=max_size)
 
@@ -193,27 +208,29 @@ def verify_with_policy(
         UsageError: a wrong argument, before the token is looked at.
     """
     accepted = accepted_algorithms(algorithms)
-    if max_size != MAX_TOKEN_SIZE:
+    if max_size is not MAX_TOKEN_SIZE:
         check_max_size(max_size)
     if not isinstance(policy, ClaimsPolicy):
         raise WrongType("policy is a ClaimsPolicy")
-    if policy.issuer is None or not isinstance(keys, KEYS):
+    chosen = keys if isinstance(keys, KEYS) else None
+    if chosen is None or policy.issuer is None or not chosen.verifies:
         _check_keys(keys, policy)
     moment = time.time() if now is None else checked_instant("now", now)
     opened = open_token(token, max_size)
     header, payload, _, _ = opened
     check_header(header, accepted)
-    if isinstance(keys, KEYS):
-        check_signature(opened, keys)
-        claims = _decode_claims(payload)
-    else:
+    claims = None
+    if chosen is None:
         # The issuer is read before anybody vouches for it, and used for nothing but to pick among the keys given.
-        claims = _decode_claims(payload)
-        check_signature(opened, _keys_of_issuer(keys, claims))
+        claims = decode_members("payload", payload)
+        chosen = _keys_of_issuer(cast(Mapping[str, Key | KeySet], keys), claims)
+    check_signature(opened, chosen)
     if header.type not in policy.types:
         raise TokenTypeNotAccepted
+    if claims is None:
+        claims = decode_members("payload", payload)
     check_claims(claims, policy, moment)
-    return VerifiedToken(header.parameters, MappingProxyType(claims))
+    return _verified((header.parameters, MappingProxyType(claims)))
 
 
 def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> UnverifiedToken:
@@ -225,11 +242,13 @@ def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> 
     """
     check_max_size(max_size)
     header, payload, signature, _ = open_token(token, max_size)
-    try:
-        decode_base64url(signature)  # empty in an unsigned token, which can be looked at, but never verified
-    except MalformedBase64:
-        raise MalformedToken("malformed token: the signature is not canonical base64url") from None
-    return UnverifiedToken(header.parameters, MappingProxyType(_decode_claims(payload)))
+    decode_segment("signature", signature)  # empty in an unsigned token, which can be looked at, but never verified
+    return UnverifiedToken(header.parameters, MappingProxyType(decode_members("payload", payload)))
+
+
+def _thawed(kind: type[_Token], header: bytes, claims: bytes) -> _Token:
+    """Return a token that was copied or pickled, as immutable as it was."""
+    return kind(MappingProxyType(decode_frozen(header)), MappingProxyType(decode_frozen(claims)))
 
 
 _remembered_policy: Final = lru_cache(maxsize=256)(ClaimsPolicy)
@@ -255,16 +274,8 @@ def _keys_of_issuer(keys: Mapping[str, Key | KeySet], claims: Mapping[str, Any])
     bound = keys.get(issuer) if type(issuer) is str else None
     if bound is None:
         raise IssuerNotAccepted(claim="iss")
+    require_keys(bound)  # once more: the mapping is the caller's, and may answer as it likes
     return bound
-
-
-def _decode_claims(segment: bytes) -> dict[str, Any]:
-    try:
-        return decode_frozen(decode_base64url(segment))
-    except MalformedBase64:
-        raise MalformedToken("malformed token: the payload is not canonical base64url") from None
-    except MalformedJson:
-        raise MalformedToken("malformed token: the claims are not a strict JSON object") from None
 
 
 def _whole_seconds(lifetime: timedelta) -> int:
@@ -282,15 +293,6 @@ def _not_before(given: datetime | float, expires_at: int) -> int:
     if seconds >= expires_at:
         raise InvalidArgument("not_before lies after the end of the lifetime")
     return seconds
-
-
-def _type_to_write(token_type: str | None, header: Mapping[str, Any] | None) -> str:
-    if isinstance(header, Mapping) and "typ" in header:
-        raise ReservedName("header parameter 'typ' is set by token_type")
-    if token_type is None:
-        return "JWT"
-    check_token_type(token_type)
-    return token_type
 
 
 def _new_token_id() -> str:

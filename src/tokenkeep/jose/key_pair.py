@@ -5,7 +5,8 @@ from typing import Any
 
 from tokenkeep.jose.algorithms import Algorithm
 from tokenkeep.jose.errors import InvalidArgument, InvalidKey
-from tokenkeep.jose.jwk import private_members, public_members
+from tokenkeep.jose.jwk import private_members, public_members, thumbprint
+from tokenkeep.jose.known_secrets import is_known_key
 from tokenkeep.jose.material import PrivateMaterial, PublicMaterial, check_suits
 from tokenkeep.jose.pem import Encoding, write_private, write_public
 
@@ -46,9 +47,12 @@ class KeyPair:
         """Return what the algorithm signs and verifies with.
 
         Raises:
-            InvalidKey: the key does not suit the algorithm.
+            InvalidKey: the key does not suit the algorithm, or its private half is publicly known.
         """
         check_suits(self.public, algorithm)
+        # The public half too: whoever trusts it trusts everybody.
+        if is_known_key(thumbprint(public_members(self.public))):
+            raise InvalidKey("invalid key: the private key is publicly known; draw a new one with Key.generate")
         return self.private, self.public
 
     def _private_half(self) -> PrivateMaterial:

@@ -28,6 +28,9 @@ class KeySet:
 
     __slots__ = ("_by_kid", "_keys", "_skipped")
 
+    #: A set is always for verifying; it passes over keys that may only sign.
+    verifies: Final = True
+
     _keys: tuple[Key, ...]
     _by_kid: dict[str, Key]
     _skipped: tuple[str, ...]
@@ -37,8 +40,10 @@ class KeySet:
 
         Raises:
             InvalidKey: two keys with one kid, or symmetric and asymmetric keys together.
-            WrongType: something that is not a `Key`.
+            WrongType: something that is not a `Key`, or nothing to iterate over.
         """
+        if not isinstance(keys, Iterable):
+            raise WrongType(f"a key set is made of several keys, not of {type(keys).__name__}")
         members = tuple(keys)
         by_kid: dict[str, Key] = {}
         for key in members:
@@ -133,6 +138,15 @@ class KeySet:
 
     def __repr__(self) -> str:
         return f"<KeySet of {len(self._keys)}>"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise WrongType("key sets are not pickled; pass on to_jwks()")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"key sets are immutable; {name!r} cannot be set")

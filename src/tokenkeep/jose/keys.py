@@ -13,14 +13,12 @@ from tokenkeep.jose.arguments import checked_bytes
 from tokenkeep.jose.errors import InvalidArgument, InvalidKey, WrongType
 from tokenkeep.jose.hmac_secrets import Secret
 from tokenkeep.jose.jwk import read_jwk, thumbprint
+from tokenkeep.jose.key_ids import broken_kid_rule, checked_kid
 from tokenkeep.jose.key_pair import KeyPair
 from tokenkeep.jose.material import draw, family
 from tokenkeep.jose.pem import Encoding, read_der, read_pem
 
-__all__ = ["MAX_KID_LENGTH", "EcKey", "HmacKey", "Key", "OkpKey", "RsaKey"]
-
-#: Longest `kid` in characters, in keys and in the headers of tokens.
-MAX_KID_LENGTH: Final = 128
+__all__ = ["EcKey", "HmacKey", "Key", "OkpKey", "RsaKey"]
 
 _BOTH: Final = frozenset({"sign", "verify"})
 _VERIFY: Final = frozenset({"verify"})
@@ -36,7 +34,10 @@ _IMPLIED: Final[Mapping[str | None, str]] = {
 class Key:
     """A key bound to one algorithm; made by `generate` and the `from_…` methods, never by calling the class."""
 
-    __slots__ = ("__weakref__", "_algorithm", "_kid", "_operations", "_signing", "_source", "_verifying")
+    __slots__ = ("__weakref__", "_algorithm", "_kid", "_operations", "_signing", "_source", "_verifying", "verifies")
+
+    #: Whether the key may be used to verify; false of one whose `key_ops` allow signing only.
+    verifies: bool
 
     _algorithm: Algorithm
     _kid: str
@@ -61,8 +62,8 @@ class Key:
             rsa_bits: length of the modulus, 2048 to 8192, for the RSA algorithms.
 
         Raises:
-            InvalidArgument: an unknown algorithm or a length out of range.
-            InvalidKey: a kid that is refused.
+            InvalidArgument: an unknown algorithm, a length out of range, or a kid that is refused.
+            WrongType: an argument of the wrong type.
         """
         algorithm = algorithm_named(alg)
         if algorithm.key_type == "oct":
@@ -82,14 +83,17 @@ class Key:
 
         Raises:
             InvalidKey: an unreadable or refused key, or one whose `alg` is unknown, absent or not the one given.
-            InvalidArgument: `alg` is unknown.
-            WrongType: not a mapping.
+            InvalidArgument: `alg` is unknown, or `kid` is refused.
+            WrongType: not a mapping, or another argument of the wrong type.
         """
         if not isinstance(jwk, Mapping):
             raise WrongType(f"a JWK is a mapping, not {type(jwk).__name__}")
         wanted = None if alg is None else algorithm_named(alg)
         content = read_jwk(jwk)
-        kid = content.kid if kid is None else kid
+        if kid is None and content.kid is not None:
+            kid = content.kid
+            if (rule := broken_kid_rule(kid)) is not None:
+                raise InvalidKey(f"invalid key: {rule}")
         source: Secret | KeyPair
         if isinstance(content.material, bytes):
             source, curve = Secret(content.material), None
@@ -112,8 +116,8 @@ class Key:
 
         Raises:
             InvalidKey: an unreadable or refused key, or one that does not suit the algorithm.
-            InvalidArgument: `alg` is unknown.
-            WrongType: the text or password has the wrong type.
+            InvalidArgument: `alg` is unknown, or `kid` is refused.
+            WrongType: an argument of the wrong type.
         """
         algorithm = algorithm_named(alg)
         return cls._bind(algorithm, KeyPair(*read_pem(pem, password)), kid=kid)
@@ -133,8 +137,8 @@ class Key:
 
         Raises:
             InvalidKey: the secret is refused.
-            InvalidArgument: `alg` is unknown or not an HMAC algorithm.
-            WrongType: not bytes.
+            InvalidArgument: `alg` is unknown or not an HMAC algorithm, or `kid` is refused.
+            WrongType: not bytes, or another argument of the wrong type.
         """
         algorithm = algorithm_named(alg)
         if algorithm.key_type != "oct":
@@ -216,20 +220,28 @@ class Key:
 
         Raises:
             InvalidKey: a public key, or one whose `key_ops` do not allow it.
+            WrongType: `data` is not bytes.
         """
         if "sign" not in self._operations:
             raise InvalidKey("invalid key: this key may not sign")
-        return self._algorithm.sign(self._signing, data)
+        try:
+            return self._algorithm.sign(self._signing, data)
+        except TypeError:
+            raise WrongType(f"bytes are signed, not {type(data).__name__}") from None
 
     def verify(self, data: bytes, signature: bytes) -> bool:
         """Tell whether a signature over some bytes was made by this key.
 
         Raises:
             InvalidKey: a key whose `key_ops` do not allow it.
+            WrongType: `data` or `signature` is not bytes.
         """
-        if "verify" not in self._operations:
+        if not self.verifies:
             raise InvalidKey("invalid key: this key may not verify")
-        return self._algorithm.verify(self._verifying, data, signature)
+        try:
+            return self._algorithm.verify(self._verifying, data, signature)
+        except TypeError:
+            raise WrongType("a signature is verified as bytes over bytes") from None
 
     # -- behind --------------------------------------------------------------------------------------------------
 
@@ -255,9 +267,10 @@ class Key:
             ("_signing", signing),
             ("_verifying", verifying),
             ("_operations", operations),
+            ("verifies", "verify" in operations),
         ):
             object.__setattr__(key, name, value)
-        object.__setattr__(key, "_kid", key.thumbprint() if kid is None else _checked_kid(kid))
+        object.__setattr__(key, "_kid", key.thumbprint() if kid is None else checked_kid(kid))
         return cast(Self, key)
 
     def _pair(self, wanted: str) -> KeyPair:
@@ -324,15 +337,3 @@ def _algorithm_of(stated: str | None, wanted: Algorithm | None, curve: str | Non
     if wanted is not None and algorithm is not wanted:
         raise InvalidKey("invalid key: its algorithm is not the one asked for")
     return algorithm
-
-
-def _checked_kid(kid: object) -> str:
-    if not isinstance(kid, str):
-        raise InvalidKey("invalid key: the kid is a string")
-    if not 1 <= len(kid) <= MAX_KID_LENGTH:
-        raise InvalidKey(f"invalid key: the kid has 1 to {MAX_KID_LENGTH} characters")
-    try:
-        kid.encode()
-    except UnicodeEncodeError:
-        raise InvalidKey("invalid key: the kid has a lone surrogate") from None
-    return kid

@@ -10,7 +10,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers, RSAPublicKey
 
 from tokenkeep.jose.algorithms import Algorithm, KeyType
 from tokenkeep.jose.errors import InvalidArgument, InvalidKey
@@ -24,6 +24,7 @@ __all__ = [
     "draw",
     "family",
     "narrow",
+    "valid_rsa",
 ]
 
 PrivateMaterial = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -69,9 +70,13 @@ def draw(algorithm: Algorithm, *, rsa_bits: int) -> PrivateMaterial:
 def narrow(material: object) -> tuple[PrivateMaterial | None, PublicMaterial]:
     """Split a key object of `cryptography` into its private part, if it has one, and its public part.
 
+    A private RSA key may come unvalidated; it leaves validated.
+
     Raises:
-        InvalidKey: a type of key that signs none of the known algorithms.
+        InvalidKey: a type of key that signs none of the known algorithms, or an RSA key that `valid_rsa` refuses.
     """
+    if isinstance(material, RSAPrivateKey):
+        material = valid_rsa(material.private_numbers())
     if isinstance(material, RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey):
         return material, material.public_key()
     if isinstance(material, RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey):
@@ -110,6 +115,26 @@ def check_suits(public: PublicMaterial, algorithm: Algorithm) -> None:
         check_rsa_numbers(numbers.n, numbers.e)
     elif isinstance(public, Ed25519PublicKey):
         _check_point(public.public_bytes_raw())
+
+
+def valid_rsa(numbers: RSAPrivateNumbers) -> RSAPrivateKey:
+    """Return the private RSA key of some numbers, after checking each against the others.
+
+    Whether the primes are prime is tested last: of long numbers that takes seconds, of endless ones for ever.
+
+    Raises:
+        InvalidKey: a number out of range, or numbers that contradict each other.
+    """
+    modulus = numbers.public_numbers.n
+    check_rsa_numbers(modulus, numbers.public_numbers.e)
+    if numbers.p * numbers.q != modulus:
+        raise InvalidKey("invalid key: the numbers of the private RSA key contradict each other")
+    if 3 * min(numbers.p, numbers.q).bit_length() < modulus.bit_length():
+        raise InvalidKey("invalid key: a prime of an RSA key has at least a third of the length of the modulus")
+    try:
+        return numbers.private_key()
+    except ValueError:
+        raise InvalidKey("invalid key: the numbers of the private RSA key contradict each other") from None
 
 
 def check_rsa_numbers(modulus: int, exponent: int) -> None:

@@ -4,6 +4,7 @@ Reads PKCS #8 (encrypted too), PKCS #1 and SEC1 private keys, SPKI and PKCS #1 p
 X.509 certificate, whose dates and signature are not looked at. Writes PKCS #8 and SPKI.
 """
 
+import binascii
 import re
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tokenkeep.jose.arguments import checked_bytes
 from tokenkeep.jose.errors import InvalidArgument, InvalidKey
+from tokenkeep.jose.key_cost import check_cost
 from tokenkeep.jose.material import PrivateMaterial, PublicMaterial, narrow
 
 __all__ = ["Encoding", "read_der", "read_pem", "write_private", "write_public"]
@@ -21,7 +23,13 @@ __all__ = ["Encoding", "read_der", "read_pem", "write_private", "write_public"]
 _MAX_SIZE: Final = 65536
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _PRIVATE_LABELS: Final = frozenset({b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY"})
+# The header of PEM encryption of RFC 1421, in the form that OpenSSL gave it.
+_OLD_ENCRYPTION: Final = b"Proc-Type: 4,ENCRYPTED"
 _PUBLIC_LABELS: Final = frozenset({b"PUBLIC KEY", b"RSA PUBLIC KEY"})
+
+# An RSA key is parsed first and validated when its length is known to be bearable: see `narrow`.
+_PRIVATE_PEM: Final = serialization.load_pem_private_key
+_PRIVATE_DER: Final = serialization.load_der_private_key
 
 Halves = tuple[PrivateMaterial | None, PublicMaterial]
 
@@ -34,10 +42,9 @@ def read_pem(pem: bytes | str, password: bytes | None) -> Halves:
         WrongType: the text is neither text nor bytes, or the password is no bytes.
     """
     if isinstance(pem, str):
-        try:
-            pem = pem.encode("ascii")
-        except UnicodeEncodeError:
-            raise InvalidKey("invalid key: PEM is ASCII text") from None
+        if not pem.isascii():
+            raise InvalidKey("invalid key: PEM is ASCII text")
+        pem = pem.encode("ascii")
     data = _sized("a key in PEM", pem, password)
     # `openssl ecparam -genkey` writes the name of the curve in a block of its own, which the key repeats.
     labels = [label for label in _LABEL.findall(data) if label != b"EC PARAMETERS"]
@@ -45,7 +52,8 @@ def read_pem(pem: bytes | str, password: bytes | None) -> Halves:
         raise InvalidKey(f"invalid key: one PEM block expected, found {len(labels)}")
     label = labels[0]
     if label in _PRIVATE_LABELS:
-        found = _attempt(lambda: serialization.load_pem_private_key(data, password))
+        _check_block(data, label)
+        found = _attempt(lambda: _PRIVATE_PEM(data, password, unsafe_skip_rsa_key_validation=True))
     elif label in _PUBLIC_LABELS:
         found = _attempt(lambda: serialization.load_pem_public_key(data))
     elif label == b"CERTIFICATE":
@@ -63,11 +71,12 @@ def read_der(der: bytes, password: bytes | None) -> Halves:
         WrongType: not bytes.
     """
     data = _sized("a key in DER", der, password)
-    found = (
-        _attempt(lambda: serialization.load_der_public_key(data))
-        or _attempt(lambda: x509.load_der_x509_certificate(data).public_key())
-        or _attempt(lambda: serialization.load_der_private_key(data, password))
+    found = _attempt(lambda: serialization.load_der_public_key(data)) or _attempt(
+        lambda: x509.load_der_x509_certificate(data).public_key()
     )
+    if found is None:
+        check_cost(data)
+        found = _attempt(lambda: _PRIVATE_DER(data, password, unsafe_skip_rsa_key_validation=True))
     return _narrowed(found, password)
 
 
@@ -98,6 +107,23 @@ def _sized(name: str, data: bytes, password: bytes | None) -> bytes:
     if len(data) > _MAX_SIZE:
         raise InvalidKey(f"invalid key: longer than {_MAX_SIZE} bytes")
     return data
+
+
+def _check_block(pem: bytes, label: bytes) -> None:
+    """Judge what reading the private key in a PEM block may cost.
+
+    Raises:
+        InvalidKey: it costs too much, or the block holds no base64.
+    """
+    block = re.search(rb"-----BEGIN %b-----(.*?)-----END %b-----" % (label, label), pem, re.DOTALL)
+    body = block[1] if block is not None else b""
+    if _OLD_ENCRYPTION in body:
+        return  # one round of MD5, over a key of PKCS #1 or SEC1
+    try:
+        data = binascii.a2b_base64(b"".join(body.split()), strict_mode=True)
+    except binascii.Error:
+        data = b""
+    check_cost(data)
 
 
 def _attempt(load: Callable[[], object]) -> object | None:
