@@ -34,6 +34,7 @@ def in_threads(request: Request) -> None:
         token = verifier.authenticate(request.headers.getlist("authorization"))
         assert_type(token, AccessToken)
         assert_type(verifier.require_role(token, "admin", "clerk"), AccessToken)
+        assert_type(verifier.require_scope(token, "orders:read"), AccessToken)
         assert_type(verifier.ready(), bool)
         assert_type(verifier.key_status(), KeyStatus)
         assert_type(token.token_id, str | None)
@@ -64,6 +65,7 @@ def in_applications(verifier: AsyncTokenVerifier, local: TokenVerifier) -> None:
     auth = TokenAuth(verifier)
     assert_type(auth.require(role="admin"), TokenAuth)
     TokenAuth(local, scheme_name="local").require(role=["admin", "clerk"])
+    assert_type(auth.require(scope="orders:read", role="admin"), TokenAuth)
     auth.require("admin")  # type: ignore[call-arg]
 
     app = FastAPI()

@@ -122,6 +122,48 @@ def test_role_decides(kind: str, path: str, role: str | None, status: int):
         assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
 
 
+@pytest.mark.parametrize(
+    ("claims", "status", "scope"),
+    [
+        ({"scope": "orders:read orders:write", "role": "clerk"}, 200, False),
+        ({"scope": "orders:read", "role": "clerk"}, 403, True),
+        ({"role": "clerk"}, 403, True),
+        ({"scope": "orders:read orders:write", "role": "user"}, 403, False),
+    ],
+)
+def test_scopes_decide(kind: str, claims: dict[str, Any], status: int, scope: bool):
+    """A route may ask for scopes, beside a role or alone; the challenge names those that are needed."""
+    auth = TokenAuth(judge_of(kind))
+    app = application(auth)
+    needed = Depends(auth.require(scope=["orders:read", "orders:write"], role="clerk"))
+
+    @app.get("/orders", dependencies=[needed])
+    async def orders() -> dict[str, Any]:
+        return {}
+
+    answer = TestClient(app).get("/orders", headers=bearer(**claims))
+    assert answer.status_code == status
+    if status == 403:
+        named = ', scope="orders:read orders:write"' if scope else ""
+        assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope"{named}'
+
+
+def test_requirement_changes_nothing_else(kind: str):
+    """What is asked of one route is not asked of the next one."""
+    auth = TokenAuth(judge_of(kind))
+    auth.require(role="admin", scope="orders:read")
+    assert TestClient(application(auth)).get("/me", headers=bearer()).status_code == 200
+
+
+@pytest.mark.parametrize("scope", ["", [], "a b", ['a"']], ids=repr)
+def test_no_scope_is_not_a_scope(scope: Any):
+    """A route that asks for what is no scope, or for nothing at all, cannot be made."""
+    with pytest.raises(ValueError, match="scope"):
+        TokenAuth(judge_of("asyncio")).require(scope=scope)
+    with pytest.raises(ValueError, match="scope"):
+        TokenAuth(judge_of("asyncio")).require()
+
+
 def test_role_guards_a_websocket(kind: str):
     """A token without the role does not open a WebSocket."""
     with (

@@ -162,6 +162,46 @@ def test_role_is_compared_exactly(roles: tuple[str, ...]):
         judge.require_role(judge.verify(token({"role": "admin"})), *roles)
 
 
+@pytest.mark.parametrize(
+    ("granted", "needed", "allowed"),
+    [
+        ("orders:read", ["orders:read"], True),
+        ("a orders:read b", ["orders:read"], True),
+        ("a b", ["b", "a"], True),
+        ("a", ["a", "b"], False),
+        ("orders:read", ["orders"], False),
+        ("Orders:read", ["orders:read"], False),
+        ("", ["a"], False),
+        (None, ["a"], False),
+        (["a"], ["a"], False),
+        (7, ["a"], False),
+    ],
+    ids=repr,
+)
+def test_scopes_decide(granted: Any, needed: list[str], allowed: bool):
+    """All the scopes must have been granted, each spelt exactly so; the challenge names them (RFC 6750 §3)."""
+    judge = verifier()
+    accepted = judge.verify(token({"scope": granted}))
+    if allowed:
+        assert judge.require_scope(accepted, *needed) is accepted
+        return
+    with pytest.raises(Forbidden) as refusal:
+        judge.require_scope(accepted, *needed)
+    challenge = refusal.value.headers()["WWW-Authenticate"]
+    assert challenge == f'Bearer error="insufficient_scope", scope="{" ".join(needed)}"'
+    assert Forbidden().headers()["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+
+
+@pytest.mark.parametrize(
+    "scopes", [(), ("",), ("a b",), ('a"',), ("a\\",), ("a\r\nX: y",), ("é",), ("a", "")], ids=repr
+)
+def test_what_is_no_scope_is_a_mistake(scopes: tuple[str, ...]):
+    """Asking for no scope, or for what cannot be one, opens nothing, and cannot get into a header."""
+    judge = verifier()
+    with pytest.raises(ValueError, match="scope"):
+        judge.require_scope(judge.verify(token({"scope": "a"})), *scopes)
+
+
 def test_token_without_a_role_has_none():
     """A token that names no role is not let through a guard."""
     judge = verifier()

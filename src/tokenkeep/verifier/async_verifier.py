@@ -13,7 +13,7 @@ from tokenkeep.jose import KeyNotFound
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.claims import ClaimsPolicy
 from tokenkeep.verifier.challenge import CannotTell, InvalidToken
-from tokenkeep.verifier.judge import Judge, bearer_token, require_role
+from tokenkeep.verifier.judge import Judge, bearer_token, require_role, require_scope
 from tokenkeep.verifier.jwks import USUAL_FETCHING, KeyFetching
 from tokenkeep.verifier.key_cache import KEYS_GIVEN, KeyStatus
 from tokenkeep.verifier.key_origin import Keys, given_keys, key_set_client
@@ -101,6 +101,15 @@ class AsyncTokenVerifier:
             Forbidden: its bearer has none of them.
         """
         return require_role(token, roles)
+
+    def require_scope(self, token: AccessToken, *scopes: str) -> AccessToken:
+        """Return the token if all the scopes were granted with it.
+
+        Raises:
+            Forbidden: one of them was not.
+            ValueError: no scope at all, or something that is none.
+        """
+        return require_scope(token, scopes)
 
     async def ready(self) -> bool:
         """Tell whether tokens can be judged now; keys are fetched for that if need be."""

@@ -23,7 +23,7 @@ class Refused(Exception):
     title: ClassVar[str]
     code: ClassVar[str]
     sentence: ClassVar[str]
-    challenge: ClassVar[str | None] = None
+    challenge: str | None = None
     retry_after: int | None = None
     reason: str | None = None
 
@@ -100,6 +100,11 @@ class Forbidden(Refused):
     code = "forbidden"
     sentence = "Forbidden"
     challenge = 'Bearer error="insufficient_scope"'
+
+    def __init__(self, detail: str = "", *, scope: str | None = None) -> None:
+        super().__init__(detail)
+        if scope is not None:
+            self.challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
 
 
 class CannotTell(Refused):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 from fastapi import HTTPException, WebSocketException
 from fastapi.openapi.models import HTTPBearer
@@ -12,7 +14,7 @@ from fastapi.security.base import SecurityBase
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.verifier.async_verifier import AnyVerifier, authenticate, require_verifier
 from tokenkeep.verifier.challenge import Refused
-from tokenkeep.verifier.judge import require_role
+from tokenkeep.verifier.judge import checked_scopes, require_role, require_scope
 
 _POLICY_VIOLATION = 1008
 
@@ -24,13 +26,12 @@ class TokenAuth(SecurityBase):
     problem documents; without it they are FastAPI's own, with the same members below `detail`.
     """
 
-    def __init__(self, verifier: AnyVerifier, *, scheme_name: str = "accessToken", roles: Sequence[str] = ()) -> None:
+    def __init__(self, verifier: AnyVerifier, *, scheme_name: str = "accessToken") -> None:
         """Take what judges the tokens.
 
         Args:
             verifier: judges the tokens.
             scheme_name: what OpenAPI calls this way to authenticate.
-            roles: one of which the bearer must have; by default none.
 
         Raises:
             TypeError: the verifier would hold the event loop up.
@@ -38,18 +39,25 @@ class TokenAuth(SecurityBase):
         self.model = HTTPBearer(bearerFormat="JWT", description="An access token of the auth server.")
         self.scheme_name = scheme_name
         self._verifier = require_verifier(verifier)
-        self._roles = tuple(roles)
+        self._roles: tuple[str, ...] = ()
+        self._scopes: tuple[str, ...] = ()
 
-    def require(self, *, role: str | Sequence[str]) -> TokenAuth:
-        """Return a dependency for those who have the role, or one of the roles.
+    def require(self, *, role: str | Sequence[str] | None = None, scope: str | Sequence[str] | None = None) -> Self:
+        """Return a dependency for those who have the role or one of the roles, and all the scopes.
 
         Raises:
-            ValueError: no role at all.
+            ValueError: neither a role nor a scope, or an empty one.
         """
-        roles = (role,) if isinstance(role, str) else tuple(role)
-        if not roles or not all(roles):
-            raise ValueError("a role is a name that is not empty")
-        return TokenAuth(self._verifier, scheme_name=self.scheme_name, roles=roles)
+        if role is None and scope is None:
+            raise ValueError("a role or a scope is required")
+        required = copy(self)
+        if role is not None:
+            required._roles = (role,) if isinstance(role, str) else tuple(role)
+            if not required._roles or not all(required._roles):
+                raise ValueError("a role is a name that is not empty")
+        if scope is not None:
+            required._scopes = checked_scopes((scope,) if isinstance(scope, str) else scope)
+        return required
 
     async def __call__(self, connection: HTTPConnection) -> AccessToken:
         """Return what the token of a request or WebSocket says, if it is good and its bearer may come in.
@@ -60,7 +68,11 @@ class TokenAuth(SecurityBase):
         """
         try:
             token = await authenticate(self._verifier, connection.headers.getlist("authorization"))
-            return require_role(token, self._roles) if self._roles else token
+            if self._roles:
+                require_role(token, self._roles)
+            if self._scopes:
+                require_scope(token, self._scopes)
+            return token
         except Refused as refusal:
             handled = getattr(connection.app, "exception_handlers", {})
             if any(isinstance(kind, type) and issubclass(kind, Refused) for kind in handled):

@@ -18,6 +18,8 @@ from tokenkeep.verifier.challenge import AmbiguousRequest, CannotTell, Forbidden
 
 # One scheme, one token68 (RFC 9110 §11.2), as RFC 6750 §2.1 writes it.
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+# What a scope is made of (RFC 6749 §3.3): nothing that could leave the quotes of a challenge.
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
 
 
 class Judge:
@@ -126,3 +128,28 @@ def require_role(token: AccessToken, roles: Sequence[str]) -> AccessToken:
     if token.role not in roles:
         raise Forbidden(f"none of the roles {', '.join(roles)}")
     return token
+
+
+def require_scope(token: AccessToken, scopes: Sequence[str]) -> AccessToken:
+    """Return the token if all the scopes were granted with it, in its claim `scope` (RFC 9068 §2.2.3).
+
+    Raises:
+        Forbidden: one of them was not; the challenge names all that are needed.
+        ValueError: no scope at all, or something that is none.
+    """
+    needed = checked_scopes(scopes)
+    granted = token.claims.get("scope")
+    if not isinstance(granted, str) or not set(needed) <= set(granted.split(" ")):
+        raise Forbidden(f"not all of the scopes {', '.join(needed)}", scope=" ".join(needed))
+    return token
+
+
+def checked_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
+    """Return names of scopes as they were given.
+
+    Raises:
+        ValueError: there are none, or one of them is empty or has a character that no scope has.
+    """
+    if not scopes or not all(_SCOPE.fullmatch(scope) for scope in scopes):
+        raise ValueError("a scope is visible ASCII without spaces, quotes and backslashes")
+    return tuple(scopes)
