@@ -217,6 +217,20 @@ def test_passwords_are_not_stretched_without_end(name):
                 Key.from_pem(pem(data), alg="ES256", password=password)
 
 
+def test_the_old_encryption_of_pem_is_no_way_round():
+    """The header of the old encryption does not let the rounds of PKCS #8 pass, wherever it stands."""
+    body, header = (
+        encodebytes(COSTLY["rounds"]),
+        b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,%b\n\n" % IV.hex().encode(),
+    )
+    for label in (b"ENCRYPTED PRIVATE KEY", b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY"):
+        for inside in (header + body, body + header, body + b"Proc-Type: 4,ENCRYPTED\n"):
+            text = b"-----BEGIN %b-----\n%b-----END %b-----\n" % (label, inside, label)
+            for alg in ("ES256", "RS256"):
+                with soon(), pytest.raises(InvalidKey):
+                    Key.from_pem(text, alg=alg, password=b"password")
+
+
 @pytest.mark.parametrize(
     "kdf", [pbkdf2(2_000_000), pbkdf2(600_000, 32), pbkdf2(2048, 1024), scrypt(2**17, 8, 1), scrypt(2**14, 8, 8, 32)]
 )

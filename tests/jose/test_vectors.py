@@ -19,7 +19,7 @@ from tokenkeep.jose.errors import (
     MalformedToken,
     TokenTypeNotAccepted,
 )
-from tokenkeep.jose.jwk import thumbprint
+from tokenkeep.jose.key_material import thumbprint_of
 
 ALL = list(ALGORITHMS)
 VECTORS = {vector["id"]: vector for vector in json.loads((DATA / "rfc-examples.json").read_text())["vectors"]}
@@ -252,7 +252,7 @@ def test_key_agreement_keys_are_refused():
     ]
     for jwk in keys:
         required = json.dumps({name: jwk[name] for name in ("crv", "kty", "x")}, separators=(",", ":"))
-        assert thumbprint(jwk) == b64(hashlib.sha256(required.encode()).digest())
+        assert thumbprint_of(jwk) == b64(hashlib.sha256(required.encode()).digest())
         for form in (jwk, {**jwk, "use": "sig", "alg": "EdDSA"}):
             with pytest.raises(InvalidKey, match="curve"):
                 Key.from_jwk(form)

@@ -7,7 +7,15 @@ from typing import Final
 
 from tokenkeep.jose.errors import InvalidArgument, WrongType
 
-__all__ = ["MAX_INSTANT", "checked_bytes", "checked_duration", "checked_instant", "checked_text", "checked_texts"]
+__all__ = [
+    "MAX_INSTANT",
+    "checked_bytes",
+    "checked_duration",
+    "checked_instant",
+    "checked_size",
+    "checked_text",
+    "checked_texts",
+]
 
 #: The last second of the year 9999.
 MAX_INSTANT: Final = 253402300799
@@ -54,6 +62,20 @@ def checked_texts(name: str, given: object) -> tuple[str, ...]:
     if not given:
         raise InvalidArgument(f"{name} is empty")
     return tuple(checked_text(name, item) for item in given)
+
+
+def checked_size(name: str, given: object) -> int:
+    """Return what was given if it is a positive number of bytes.
+
+    Raises:
+        WrongType: not an int.
+        InvalidArgument: zero or less.
+    """
+    if type(given) is not int:
+        raise WrongType(f"{name} is a number of bytes, not {type(given).__name__}")
+    if given <= 0:
+        raise InvalidArgument(f"{name} is at least one byte")
+    return given
 
 
 def checked_duration(name: str, given: object) -> timedelta:

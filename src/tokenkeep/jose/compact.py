@@ -28,7 +28,6 @@ __all__ = [
     "Header",
     "Opened",
     "check_header",
-    "check_max_size",
     "decode_members",
     "decode_segment",
     "header_segment",
@@ -66,19 +65,6 @@ class Header(NamedTuple):
 #: A token cut into its parts: the header, read; payload and signature, still encoded; and what was signed. A plain
 #: tuple: one with names costs as much as a fortieth of verifying.
 Opened = tuple[Header, bytes, bytes, bytes]
-
-
-def check_max_size(max_size: int) -> None:
-    """Refuse a limit that is no positive number.
-
-    Raises:
-        WrongType: not an int.
-        InvalidArgument: zero or less.
-    """
-    if type(max_size) is not int:
-        raise WrongType("max_size is a number of bytes")
-    if max_size <= 0:
-        raise InvalidArgument("max_size is at least one byte")
 
 
 def open_token(token: str | bytes, max_size: int) -> Opened:

@@ -9,6 +9,7 @@ from tokenkeep.jose.algorithms import Algorithm
 from tokenkeep.jose.encoding import encode_base64url
 from tokenkeep.jose.errors import InvalidKey
 from tokenkeep.jose.key_encodings import encoding_of_key
+from tokenkeep.jose.key_material import thumbprint_of
 from tokenkeep.jose.known_secrets import is_known_secret
 
 __all__ = ["Secret", "check_secret"]
@@ -37,7 +38,11 @@ class Secret:
             raise InvalidKey("invalid key: an HMAC key has nothing that may be published")
         return {"kty": "oct", "k": encode_base64url(self.value)}
 
-    def tools(self, algorithm: Algorithm) -> tuple[hmac.HMAC, hmac.HMAC]:
+    def thumbprint(self) -> str:
+        """Return the SHA-256 thumbprint (RFC 7638)."""
+        return thumbprint_of(self.members(private=True))
+
+    def signer_and_verifier(self, algorithm: Algorithm) -> tuple[hmac.HMAC, hmac.HMAC]:
         """Return what the algorithm signs and verifies with: a context that already holds the secret.
 
         Raises:

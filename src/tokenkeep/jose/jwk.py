@@ -1,36 +1,36 @@
-"""JSON Web Keys in and out: members to key material and back (RFC 7517, RFC 7518 §6, RFC 8037 §2, RFC 7638).
+"""JSON Web Keys in: from their members to key material (RFC 7517, RFC 7518 §6, RFC 8037 §2).
 
 Reading is strict: canonical base64url, fixed lengths, every number checked against the others. `use` and `key_ops` are
 honoured; members that are not known are ignored, as RFC 7517 §4 asks.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from tokenkeep.jose.encoding import decode_base64url, encode_base64url, encode_object
+from tokenkeep.jose.encoding import decode_base64url
 from tokenkeep.jose.errors import InvalidKey, MalformedBase64
-from tokenkeep.jose.material import CURVES, PrivateMaterial, PublicMaterial, check_rsa_numbers, family, valid_rsa
+from tokenkeep.jose.hmac_secrets import Secret
+from tokenkeep.jose.key_material import ALL_OPERATIONS, VERIFYING
+from tokenkeep.jose.key_pair import KeyPair
+from tokenkeep.jose.material import CURVES, check_rsa_numbers, coordinate_size, valid_rsa
 
-__all__ = ["JwkContent", "has_private_members", "private_members", "public_members", "read_jwk", "thumbprint"]
+__all__ = ["JwkContent", "has_private_members", "read_jwk"]
 
 # The longest number is a modulus of 8192 bits: 1366 characters.
 _MAX_MEMBER: Final = 1366
 _MAX_SECRET_MEMBER: Final = 16384
 
 _PRIVATE_NAMES: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_SIGNING_OPERATIONS: Final = frozenset({"sign", "verify"})
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class JwkContent:
     """What a JWK holds: material, and what it says about its use; repr shows none of it."""
 
-    #: The secret of a symmetric key, or the two halves of another, of which the private one may be absent.
-    material: bytes | tuple[PrivateMaterial | None, PublicMaterial]
+    material: Secret | KeyPair
     alg: str | None
     kid: str | None
     #: "sign", "verify" or both
@@ -50,9 +50,9 @@ def read_jwk(jwk: Mapping[str, Any]) -> JwkContent:
             or a `use` or `key_ops` that is not about signatures.
     """
     kty = jwk.get("kty")
-    material: bytes | tuple[PrivateMaterial | None, PublicMaterial]
+    material: Secret | KeyPair
     if kty == "oct":
-        material = _octets(jwk, "k", limit=_MAX_SECRET_MEMBER)
+        material = Secret(_octets(jwk, "k", limit=_MAX_SECRET_MEMBER))
     elif kty == "RSA":
         material = _read_rsa(jwk)
     elif kty == "EC":
@@ -61,68 +61,32 @@ def read_jwk(jwk: Mapping[str, Any]) -> JwkContent:
         material = _read_okp(jwk)
     else:
         raise InvalidKey("invalid key: unknown key type")
-    can_sign = isinstance(material, bytes) or material[0] is not None
+    can_sign = isinstance(material, Secret) or material.private is not None
     return JwkContent(material, _text(jwk, "alg"), _text(jwk, "kid"), _operations(jwk, can_sign=can_sign))
 
 
-def public_members(public: PublicMaterial) -> dict[str, Any]:
-    """Return the members that describe a public key, `kty` included."""
-    if isinstance(public, rsa.RSAPublicKey):
-        rsa_numbers = public.public_numbers()
-        return {"kty": "RSA", "n": _spell(rsa_numbers.n), "e": _spell(rsa_numbers.e)}
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        _, curve = family(public)
-        size = _coordinate_size(public.curve)
-        point = public.public_numbers()
-        return {"kty": "EC", "crv": curve, "x": _spell(point.x, size), "y": _spell(point.y, size)}
-    return {"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(public.public_bytes_raw())}
-
-
-def private_members(private: PrivateMaterial) -> dict[str, Any]:
-    """Return the private members only, to be joined with the public ones."""
-    if isinstance(private, rsa.RSAPrivateKey):
-        numbers = private.private_numbers()
-        return {
-            "d": _spell(numbers.d),
-            "p": _spell(numbers.p),
-            "q": _spell(numbers.q),
-            "dp": _spell(numbers.dmp1),
-            "dq": _spell(numbers.dmq1),
-            "qi": _spell(numbers.iqmp),
-        }
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        return {"d": _spell(private.private_numbers().private_value, _coordinate_size(private.curve))}
-    return {"d": encode_base64url(private.private_bytes_raw())}
-
-
-def thumbprint(members: Mapping[str, Any]) -> str:
-    """Return the SHA-256 thumbprint of the required members of a JWK (RFC 7638 §3, RFC 8037 §2)."""
-    required = {name: members[name] for name in ("crv", "e", "k", "kty", "n", "x", "y") if name in members}
-    return encode_base64url(hashlib.sha256(encode_object(required)).digest())
-
-
-def _read_rsa(jwk: Mapping[str, Any]) -> tuple[rsa.RSAPrivateKey | None, rsa.RSAPublicKey]:
+def _read_rsa(jwk: Mapping[str, Any]) -> KeyPair:
     n, e = _number(jwk, "n"), _number(jwk, "e")
     check_rsa_numbers(n, e)
     numbers = rsa.RSAPublicNumbers(e, n)
     if "d" not in jwk:
         if has_private_members(jwk):
             raise InvalidKey("invalid key: a private RSA key without member 'd'")
-        return None, numbers.public_key()
+        return KeyPair(None, numbers.public_key())
     if "oth" in jwk:
         raise InvalidKey("invalid key: RSA keys of more than two primes are not supported")
     # A producer may leave the primes out (RFC 7518 §6.3.2); to search for them, a stranger's numbers take for ever.
     d, p, q = _number(jwk, "d"), _number(jwk, "p"), _number(jwk, "q")
     dp, dq, qi = _number(jwk, "dp"), _number(jwk, "dq"), _number(jwk, "qi")
     private = valid_rsa(rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, numbers))
-    return private, private.public_key()
+    return KeyPair(private, private.public_key())
 
 
-def _read_ec(jwk: Mapping[str, Any]) -> tuple[ec.EllipticCurvePrivateKey | None, ec.EllipticCurvePublicKey]:
+def _read_ec(jwk: Mapping[str, Any]) -> KeyPair:
     curve = CURVES.get(_text(jwk, "crv") or "")
     if curve is None:
         raise InvalidKey("invalid key: unknown curve")
-    size = _coordinate_size(curve)
+    size = coordinate_size(curve)
     x = int.from_bytes(_octets(jwk, "x", size=size), "big")
     y = int.from_bytes(_octets(jwk, "y", size=size), "big")
     try:
@@ -130,7 +94,7 @@ def _read_ec(jwk: Mapping[str, Any]) -> tuple[ec.EllipticCurvePrivateKey | None,
     except ValueError:
         raise InvalidKey("invalid key: not a point of the curve") from None
     if "d" not in jwk:
-        return None, public
+        return KeyPair(None, public)
     d = int.from_bytes(_octets(jwk, "d", size=size), "big")
     try:
         private = ec.derive_private_key(d, curve)
@@ -138,19 +102,19 @@ def _read_ec(jwk: Mapping[str, Any]) -> tuple[ec.EllipticCurvePrivateKey | None,
         raise InvalidKey("invalid key: member 'd' is out of range") from None
     if private.public_key() != public:
         raise InvalidKey("invalid key: the private and the public part do not belong together")
-    return private, public
+    return KeyPair(private, public)
 
 
-def _read_okp(jwk: Mapping[str, Any]) -> tuple[ed25519.Ed25519PrivateKey | None, ed25519.Ed25519PublicKey]:
+def _read_okp(jwk: Mapping[str, Any]) -> KeyPair:
     if _text(jwk, "crv") != "Ed25519":
         raise InvalidKey("invalid key: unknown curve")
     public = ed25519.Ed25519PublicKey.from_public_bytes(_octets(jwk, "x", size=32))
     if "d" not in jwk:
-        return None, public
+        return KeyPair(None, public)
     private = ed25519.Ed25519PrivateKey.from_private_bytes(_octets(jwk, "d", size=32))
     if private.public_key() != public:
         raise InvalidKey("invalid key: the private and the public part do not belong together")
-    return private, public
+    return KeyPair(private, public)
 
 
 def _operations(jwk: Mapping[str, Any], *, can_sign: bool) -> frozenset[str]:
@@ -158,7 +122,7 @@ def _operations(jwk: Mapping[str, Any], *, can_sign: bool) -> frozenset[str]:
     use = _text(jwk, "use")
     if use is not None and use != "sig":
         raise InvalidKey("invalid key: its use is not 'sig'")
-    possible = _SIGNING_OPERATIONS if can_sign else frozenset({"verify"})
+    possible = ALL_OPERATIONS if can_sign else VERIFYING
     stated = jwk.get("key_ops")
     if stated is None:
         return possible
@@ -200,12 +164,3 @@ def _number(jwk: Mapping[str, Any], name: str) -> int:
     if not data or data[0] == 0:
         raise InvalidKey(f"invalid key: member '{name}' is a positive number without leading zeros")
     return int.from_bytes(data, "big")
-
-
-def _coordinate_size(curve: ec.EllipticCurve) -> int:
-    return (curve.key_size + 7) // 8
-
-
-def _spell(number: int, size: int | None = None) -> str:
-    length = (number.bit_length() + 7) // 8 if size is None else size
-    return encode_base64url(number.to_bytes(length, "big"))

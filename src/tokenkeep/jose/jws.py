@@ -10,12 +10,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tokenkeep.jose.algorithms import accepted_algorithms
-from tokenkeep.jose.arguments import checked_bytes
+from tokenkeep.jose.arguments import checked_bytes, checked_size
 from tokenkeep.jose.compact import (
     MAX_TOKEN_SIZE,
     Opened,
     check_header,
-    check_max_size,
     decode_segment,
     header_segment,
     open_token,
@@ -67,7 +66,7 @@ def sign(payload: bytes, key: Key, *, header: Mapping[str, Any] | None = None) -
         WrongType: an argument of the wrong type.
     """
     checked_bytes("a payload", payload)
-    require_key(key)
+    checked_key(key)
     return seal(header_segment(key, None, header), payload, key)
 
 
@@ -92,8 +91,8 @@ def verify(
         UsageError: a wrong argument, before the token is looked at; a key that may only sign is one.
     """
     accepted = accepted_algorithms(algorithms)
-    check_max_size(max_size)
-    require_keys(keys)
+    checked_size("max_size", max_size)
+    checked_keys(keys)
     opened = open_token(token, max_size)
     header, payload, _, _ = opened
     check_header(header, accepted)
@@ -126,19 +125,20 @@ def seal(segment: bytes, payload: bytes, key: Key) -> str:
     return f"{signed.decode('ascii')}.{encode_base64url(key.sign(signed))}"
 
 
-def require_key(key: object) -> None:
-    """Refuse anything but one key.
+def checked_key(key: object) -> Key:
+    """Return what was given if it is one key.
 
     Raises:
         KeyRequired: nothing was given.
         WrongType: something else than a `Key`.
     """
     if not isinstance(key, Key):
-        _refuse(key, "a Key")
+        raise _mistake(key, "a Key")
+    return key
 
 
-def require_keys(keys: object) -> None:
-    """Refuse anything but a key that may verify, or a key set.
+def checked_keys(keys: object) -> Key | KeySet:
+    """Return what was given if it is a key that may verify, or a key set.
 
     Raises:
         KeyRequired: nothing was given.
@@ -146,16 +146,17 @@ def require_keys(keys: object) -> None:
         InvalidArgument: a key that may only sign.
     """
     if not isinstance(keys, KEYS):
-        _refuse(keys, "a Key or a KeySet")
-    elif not keys.verifies:
+        raise _mistake(keys, "a Key or a KeySet")
+    if not keys.verifies:
         raise InvalidArgument("this key may only sign; its public half verifies")
+    return keys
 
 
 def _thawed(header: bytes, payload: bytes) -> JwsContent:
     return JwsContent(MappingProxyType(decode_frozen(header)), payload)
 
 
-def _refuse(given: object, wanted: str) -> None:
+def _mistake(given: object, wanted: str) -> WrongType:
     if given is None or (isinstance(given, str | bytes) and not given):
-        raise KeyRequired
-    raise WrongType(f"{wanted} is required, not {type(given).__name__}; see Key.from_secret, from_pem and from_jwk")
+        return KeyRequired()
+    return WrongType(f"{wanted} is required, not {type(given).__name__}; see Key.from_secret, from_pem and from_jwk")

@@ -13,7 +13,14 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from tokenkeep.jose.algorithms import accepted_algorithms
-from tokenkeep.jose.arguments import MAX_INSTANT, checked_duration, checked_instant, checked_text, checked_texts
+from tokenkeep.jose.arguments import (
+    MAX_INSTANT,
+    checked_duration,
+    checked_instant,
+    checked_size,
+    checked_text,
+    checked_texts,
+)
 from tokenkeep.jose.claims import (
     DEFAULT_LEEWAY,
     REGISTERED_CLAIMS,
@@ -24,7 +31,6 @@ from tokenkeep.jose.claims import (
 from tokenkeep.jose.compact import (
     MAX_TOKEN_SIZE,
     check_header,
-    check_max_size,
     decode_members,
     decode_segment,
     header_segment,
@@ -39,7 +45,7 @@ from tokenkeep.jose.errors import (
     TokenTypeNotAccepted,
     WrongType,
 )
-from tokenkeep.jose.jws import KEYS, check_signature, require_key, require_keys, seal
+from tokenkeep.jose.jws import KEYS, check_signature, checked_key, checked_keys, seal
 from tokenkeep.jose.key_set import KeySet
 from tokenkeep.jose.keys import Key
 
@@ -115,7 +121,7 @@ def issue(
         KeyRequired: there is no key.
         InvalidKey: the key may not sign.
     """
-    require_key(key)
+    checked_key(key)
     if type(claims) is not dict and not isinstance(claims, Mapping):
         raise WrongType(f"claims is a mapping, not {type(claims).__name__}")
     custom = dict(claims)  # read once: a mapping of the caller's may say something else the next time
@@ -209,7 +215,7 @@ def verify_with_policy(
     """
     accepted = accepted_algorithms(algorithms)
     if max_size is not MAX_TOKEN_SIZE:
-        check_max_size(max_size)
+        checked_size("max_size", max_size)
     if not isinstance(policy, ClaimsPolicy):
         raise WrongType("policy is a ClaimsPolicy")
     chosen = keys if isinstance(keys, KEYS) else None
@@ -240,7 +246,7 @@ def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> 
         MalformedToken: not a compact token of strict JSON.
         UsageError: a wrong argument.
     """
-    check_max_size(max_size)
+    checked_size("max_size", max_size)
     header, payload, signature, _ = open_token(token, max_size)
     decode_segment("signature", signature)  # empty in an unsigned token, which can be looked at, but never verified
     return UnverifiedToken(header.parameters, MappingProxyType(decode_members("payload", payload)))
@@ -256,7 +262,7 @@ _remembered_policy: Final = lru_cache(maxsize=256)(ClaimsPolicy)
 
 def _check_keys(keys: Keys, policy: ClaimsPolicy) -> None:
     if isinstance(keys, KEYS) or not isinstance(keys, Mapping):
-        require_keys(keys)
+        checked_keys(keys)
         raise InvalidArgument("issuer is required, unless keys are bound to issuers in a mapping")
     if policy.issuer is not None:
         raise InvalidArgument("issuer is None when keys are bound to issuers in a mapping")
@@ -264,7 +270,7 @@ def _check_keys(keys: Keys, policy: ClaimsPolicy) -> None:
         raise InvalidArgument("the mapping from issuers to keys is empty")
     for issuer, bound in keys.items():
         checked_text("issuer", issuer)
-        require_keys(bound)
+        checked_keys(bound)
 
 
 def _keys_of_issuer(keys: Mapping[str, Key | KeySet], claims: Mapping[str, Any]) -> Key | KeySet:
@@ -274,8 +280,7 @@ def _keys_of_issuer(keys: Mapping[str, Key | KeySet], claims: Mapping[str, Any])
     bound = keys.get(issuer) if type(issuer) is str else None
     if bound is None:
         raise IssuerNotAccepted(claim="iss")
-    require_keys(bound)  # once more: the mapping is the caller's, and may answer as it likes
-    return bound
+    return checked_keys(bound)  # once more: the mapping is the caller's, and may answer as it likes
 
 
 def _whole_seconds(lifetime: timedelta) -> int:

@@ -44,17 +44,7 @@ class KeySet:
         """
         if not isinstance(keys, Iterable):
             raise WrongType(f"a key set is made of several keys, not of {type(keys).__name__}")
-        members = tuple(keys)
-        by_kid: dict[str, Key] = {}
-        for key in members:
-            if not isinstance(key, Key):
-                raise WrongType(f"a key set holds keys, not {type(key).__name__}")
-            if key.kid in by_kid:
-                raise InvalidKey("invalid key set: two keys have the same kid")
-            by_kid[key.kid] = key
-        if len({key.key_type == "oct" for key in members}) > 1:
-            raise InvalidKey("invalid key set: symmetric and asymmetric keys do not mix")
-        self._fill(members, by_kid, ())
+        self._fill(tuple(keys), skipped=())
 
     @classmethod
     def from_jwks(cls, jwks: Mapping[str, Any] | bytes, *, rsa_alg: str = "RS256") -> Self:
@@ -93,8 +83,8 @@ class KeySet:
                 usable.append(_read_published(entry, rsa_alg))
             except InvalidKey as error:
                 skipped.append(f"keys[{index}]: {error.message}")
-        key_set = cls(usable)
-        key_set._fill(key_set._keys, key_set._by_kid, tuple(skipped))
+        key_set = object.__new__(cls)
+        key_set._fill(tuple(usable), skipped=tuple(skipped))
         return key_set
 
     @property
@@ -154,7 +144,16 @@ class KeySet:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"key sets are immutable; {name!r} cannot be deleted")
 
-    def _fill(self, keys: tuple[Key, ...], by_kid: dict[str, Key], skipped: tuple[str, ...]) -> None:
+    def _fill(self, keys: tuple[Key, ...], *, skipped: tuple[str, ...]) -> None:
+        by_kid: dict[str, Key] = {}
+        for key in keys:
+            if not isinstance(key, Key):
+                raise WrongType(f"a key set holds keys, not {type(key).__name__}")
+            if key.kid in by_kid:
+                raise InvalidKey("invalid key set: two keys have the same kid")
+            by_kid[key.kid] = key
+        if len({key.key_type == "oct" for key in keys}) > 1:
+            raise InvalidKey("invalid key set: symmetric and asymmetric keys do not mix")
         for name, value in (("_keys", keys), ("_by_kid", by_kid), ("_skipped", skipped)):
             object.__setattr__(self, name, value)
 

@@ -12,16 +12,15 @@ from tokenkeep.jose.algorithms import ALGORITHMS, Algorithm, KeyType, algorithm_
 from tokenkeep.jose.arguments import checked_bytes
 from tokenkeep.jose.errors import InvalidArgument, InvalidKey, WrongType
 from tokenkeep.jose.hmac_secrets import Secret
-from tokenkeep.jose.jwk import read_jwk, thumbprint
+from tokenkeep.jose.jwk import read_jwk
 from tokenkeep.jose.key_ids import broken_kid_rule, checked_kid
-from tokenkeep.jose.key_pair import KeyPair
+from tokenkeep.jose.key_material import ALL_OPERATIONS, VERIFYING, KeyMaterial
+from tokenkeep.jose.key_pair import Encoding, KeyPair
 from tokenkeep.jose.material import draw, family
-from tokenkeep.jose.pem import Encoding, read_der, read_pem
+from tokenkeep.jose.pem import read_der, read_pem
 
 __all__ = ["EcKey", "HmacKey", "Key", "OkpKey", "RsaKey"]
 
-_BOTH: Final = frozenset({"sign", "verify"})
-_VERIFY: Final = frozenset({"verify"})
 # The algorithm of a JWK that names none, where its type and curve leave no choice.
 _IMPLIED: Final[Mapping[str | None, str]] = {
     "P-256": "ES256",
@@ -43,7 +42,7 @@ class Key:
     _kid: str
     _operations: frozenset[str]
     # What the key is made of, and what the algorithm's functions work with: (signing, verifying).
-    _source: Secret | KeyPair
+    _source: KeyMaterial
     _signing: Any
     _verifying: Any
 
@@ -94,14 +93,10 @@ class Key:
             kid = content.kid
             if (rule := broken_kid_rule(kid)) is not None:
                 raise InvalidKey(f"invalid key: {rule}")
-        source: Secret | KeyPair
-        if isinstance(content.material, bytes):
-            source, curve = Secret(content.material), None
-        else:
-            source = KeyPair(*content.material)
-            curve = family(source.public)[1]
+        material = content.material
+        curve = family(material.public)[1] if isinstance(material, KeyPair) else None
         algorithm = _algorithm_of(content.alg, wanted, curve)
-        return cls._bind(algorithm, source, kid=kid, operations=content.operations)
+        return cls._bind(algorithm, material, kid=kid, operations=content.operations)
 
     @classmethod
     def from_pem(cls, pem: bytes | str, *, alg: str, password: bytes | None = None, kid: str | None = None) -> Self:
@@ -120,13 +115,13 @@ class Key:
             WrongType: an argument of the wrong type.
         """
         algorithm = algorithm_named(alg)
-        return cls._bind(algorithm, KeyPair(*read_pem(pem, password)), kid=kid)
+        return cls._bind(algorithm, read_pem(pem, password), kid=kid)
 
     @classmethod
     def from_der(cls, der: bytes, *, alg: str, password: bytes | None = None, kid: str | None = None) -> Self:
         """Read a key or certificate in DER; arguments and errors are those of `from_pem`."""
         algorithm = algorithm_named(alg)
-        return cls._bind(algorithm, KeyPair(*read_der(der, password)), kid=kid)
+        return cls._bind(algorithm, read_der(der, password), kid=kid)
 
     @classmethod
     def from_secret(cls, secret: bytes, *, alg: str = "HS256", kid: str | None = None) -> Self:
@@ -183,7 +178,7 @@ class Key:
 
     def thumbprint(self) -> str:
         """Return the SHA-256 thumbprint of the key (RFC 7638, RFC 8037 §2)."""
-        return thumbprint(self._source.members(private=isinstance(self._source, Secret)))
+        return self._source.thumbprint()
 
     # -- out -----------------------------------------------------------------------------------------------------
 
@@ -195,7 +190,7 @@ class Key:
         """
         members = self._source.members(private=private)
         jwk = {"kty": members.pop("kty"), "use": "sig", "alg": self.alg, "kid": self.kid}
-        if private and self._operations != _BOTH:
+        if private and self._operations != ALL_OPERATIONS:
             jwk["key_ops"] = sorted(self._operations)
         return {**jwk, **members}
 
@@ -249,17 +244,17 @@ class Key:
     def _bind(
         cls,
         algorithm: Algorithm,
-        source: Secret | KeyPair,
+        source: KeyMaterial,
         *,
         kid: str | None,
         operations: frozenset[str] | None = None,
     ) -> Self:
-        signing, verifying = source.tools(algorithm)
+        signing, verifying = source.signer_and_verifier(algorithm)
         kind = _KINDS[algorithm.key_type]
         if not issubclass(kind, cls):
             raise InvalidArgument(f"{algorithm.name} makes a {kind.__name__}, not a {cls.__name__}")
         if operations is None:
-            operations = _VERIFY if signing is None else _BOTH
+            operations = VERIFYING if signing is None else ALL_OPERATIONS
         key: Key = object.__new__(kind)
         for name, value in (
             ("_algorithm", algorithm),
@@ -274,7 +269,7 @@ class Key:
         return cast(Self, key)
 
     def _pair(self, wanted: str) -> KeyPair:
-        if isinstance(self._source, Secret):
+        if not isinstance(self._source, KeyPair):
             raise InvalidKey(f"invalid key: an HMAC key has no {wanted}")
         return self._source
 

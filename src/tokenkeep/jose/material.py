@@ -21,9 +21,9 @@ __all__ = [
     "PublicMaterial",
     "check_rsa_numbers",
     "check_suits",
+    "coordinate_size",
     "draw",
     "family",
-    "narrow",
     "valid_rsa",
 ]
 
@@ -67,23 +67,6 @@ def draw(algorithm: Algorithm, *, rsa_bits: int) -> PrivateMaterial:
     return Ed25519PrivateKey.generate()
 
 
-def narrow(material: object) -> tuple[PrivateMaterial | None, PublicMaterial]:
-    """Split a key object of `cryptography` into its private part, if it has one, and its public part.
-
-    A private RSA key may come unvalidated; it leaves validated.
-
-    Raises:
-        InvalidKey: a type of key that signs none of the known algorithms, or an RSA key that `valid_rsa` refuses.
-    """
-    if isinstance(material, RSAPrivateKey):
-        material = valid_rsa(material.private_numbers())
-    if isinstance(material, RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey):
-        return material, material.public_key()
-    if isinstance(material, RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey):
-        return None, material
-    raise InvalidKey("invalid key: only RSA, P-256, P-384, P-521 and Ed25519 keys are supported")
-
-
 def family(public: PublicMaterial) -> tuple[KeyType, str | None]:
     """Return the `kty` and `crv` of a public key.
 
@@ -98,6 +81,11 @@ def family(public: PublicMaterial) -> tuple[KeyType, str | None]:
     if curve is None:
         raise InvalidKey("invalid key: only the curves P-256, P-384, P-521 and Ed25519 are supported")
     return "EC", curve
+
+
+def coordinate_size(curve: ec.EllipticCurve) -> int:
+    """Return how many bytes a coordinate of a curve has (RFC 7518 §6.2.1.2)."""
+    return (curve.key_size + 7) // 8
 
 
 def check_suits(public: PublicMaterial, algorithm: Algorithm) -> None:

@@ -1,7 +1,7 @@
-"""PEM and DER in and out (RFC 7468, RFC 5280, RFC 5208, RFC 5915, RFC 8017).
+"""PEM and DER in (RFC 7468, RFC 5280, RFC 5208, RFC 5915, RFC 8017).
 
 Reads PKCS #8 (encrypted too), PKCS #1 and SEC1 private keys, SPKI and PKCS #1 public keys, and the public part of an
-X.509 certificate, whose dates and signature are not looked at. Writes PKCS #8 and SPKI.
+X.509 certificate, whose dates and signature are not looked at.
 """
 
 import binascii
@@ -11,30 +11,28 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tokenkeep.jose.arguments import checked_bytes
-from tokenkeep.jose.errors import InvalidArgument, InvalidKey
+from tokenkeep.jose.errors import InvalidKey
 from tokenkeep.jose.key_cost import check_cost
-from tokenkeep.jose.material import PrivateMaterial, PublicMaterial, narrow
+from tokenkeep.jose.key_pair import KeyPair
 
-__all__ = ["Encoding", "read_der", "read_pem", "write_private", "write_public"]
+__all__ = ["read_der", "read_pem"]
 
 _MAX_SIZE: Final = 65536
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _PRIVATE_LABELS: Final = frozenset({b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY"})
-# The header of PEM encryption of RFC 1421, in the form that OpenSSL gave it.
+# PKCS #1 and SEC1 may have been encrypted as RFC 1421 does it, in the form that OpenSSL gave it.
+_OLD_LABELS: Final = frozenset({b"RSA PRIVATE KEY", b"EC PRIVATE KEY"})
 _OLD_ENCRYPTION: Final = b"Proc-Type: 4,ENCRYPTED"
 _PUBLIC_LABELS: Final = frozenset({b"PUBLIC KEY", b"RSA PUBLIC KEY"})
 
-# An RSA key is parsed first and validated when its length is known to be bearable: see `narrow`.
+# An RSA key is parsed first and validated when its length is known to be bearable: see `KeyPair.of`.
 _PRIVATE_PEM: Final = serialization.load_pem_private_key
 _PRIVATE_DER: Final = serialization.load_der_private_key
 
-Halves = tuple[PrivateMaterial | None, PublicMaterial]
 
-
-def read_pem(pem: bytes | str, password: bytes | None) -> Halves:
+def read_pem(pem: bytes | str, password: bytes | None) -> KeyPair:
     """Read the one key or certificate of a PEM text.
 
     Raises:
@@ -63,7 +61,7 @@ def read_pem(pem: bytes | str, password: bytes | None) -> Halves:
     return _narrowed(found, password)
 
 
-def read_der(der: bytes, password: bytes | None) -> Halves:
+def read_der(der: bytes, password: bytes | None) -> KeyPair:
     """Read a key or certificate in DER.
 
     Raises:
@@ -78,26 +76,6 @@ def read_der(der: bytes, password: bytes | None) -> Halves:
         check_cost(data)
         found = _attempt(lambda: _PRIVATE_DER(data, password, unsafe_skip_rsa_key_validation=True))
     return _narrowed(found, password)
-
-
-def write_private(private: PrivateMaterial, encoding: Encoding, password: bytes | None) -> bytes:
-    """Write PKCS #8, encrypted when a password is given.
-
-    Raises:
-        WrongType: the password is no bytes.
-        InvalidArgument: the password is empty or longer than 1023 bytes.
-    """
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if password is not None:
-        if not 1 <= len(checked_bytes("a password", password)) <= 1023:
-            raise InvalidArgument("a password has 1 to 1023 bytes")
-        encryption = serialization.BestAvailableEncryption(password)
-    return private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, encryption)
-
-
-def write_public(public: PublicMaterial, encoding: Encoding) -> bytes:
-    """Write SubjectPublicKeyInfo."""
-    return public.public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _sized(name: str, data: bytes, password: bytes | None) -> bytes:
@@ -117,8 +95,8 @@ def _check_block(pem: bytes, label: bytes) -> None:
     """
     block = re.search(rb"-----BEGIN %b-----(.*?)-----END %b-----" % (label, label), pem, re.DOTALL)
     body = block[1] if block is not None else b""
-    if _OLD_ENCRYPTION in body:
-        return  # one round of MD5, over a key of PKCS #1 or SEC1
+    if label in _OLD_LABELS and _OLD_ENCRYPTION in body:
+        return  # its key takes one round of MD5
     try:
         data = binascii.a2b_base64(b"".join(body.split()), strict_mode=True)
     except binascii.Error:
@@ -133,9 +111,9 @@ def _attempt(load: Callable[[], object]) -> object | None:
         return None
 
 
-def _narrowed(found: object | None, password: bytes | None) -> Halves:
+def _narrowed(found: object | None, password: bytes | None) -> KeyPair:
     if found is not None:
-        return narrow(found)
+        return KeyPair.of(found)
     if password is None:
         raise InvalidKey("invalid key: unreadable, or encrypted and no password was given")
     raise InvalidKey("invalid key: unreadable, not encrypted, or the password is wrong")
