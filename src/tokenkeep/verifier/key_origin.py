@@ -8,7 +8,7 @@ from typing import Final
 
 from tokenkeep.jose import Key, KeySet
 from tokenkeep.jose.algorithms import algorithm_named
-from tokenkeep.jose.jws import require_keys
+from tokenkeep.jose.jws import checked_keys
 from tokenkeep.verifier.jwks import KeyFetching, KeySetClient
 from tokenkeep.verifier.remote import Target
 
@@ -31,7 +31,7 @@ def given_keys(keys: Keys | None, jwks_url: str | None) -> Callable[[], Key | Ke
         raise ValueError("give either keys or jwks_url: keys that are given are not fetched")
     if callable(keys):
         return keys
-    require_keys(keys)
+    checked_keys(keys)
     return lambda: keys
 
 
