@@ -63,8 +63,8 @@ def shake_hands(service: Served, token: str | None) -> bytes:
 def test_service_lives_with_the_auth_server_and_without_it(auth_server: ServerProcess, service: Served):
     """It waits for keys, lets the right ones in, outlives the auth server, and never lets in whom it does not know."""
     health = service.request("GET", "/health")
-    assert (health.status_code, health.json()["ready"]) == (503, False)
-    assert "ConnectError" in health.json()["keys"]
+    assert (health.status_code, health.json()) == (503, {"ready": False})
+    assert "ConnectError" in service.log
 
     auth_server.start()
     auth_server.add_user("Ada", PASSWORD, role="admin")

@@ -192,6 +192,24 @@ def test_connection_that_ends_badly_is_unavailable(fetch: Fetch, publisher: Publ
     assert "RemoteProtocolError" in refusal(fetch)
 
 
+def test_reason_is_one_short_line(fetch: Fetch, monkeypatch: pytest.MonkeyPatch):
+    """Whatever words an error brings along, they neither flood a log nor forge a line of it."""
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        raise OSError("no route\n\x1b[31m" + "x" * 5_000)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    told = refusal(fetch, "https://auth.example/jwks.json")
+    assert "OSError: no route" in told
+    assert told.isprintable()
+    assert len(told) < 300
+
+
+def test_host_that_cannot_be_looked_up_is_unavailable(fetch: Fetch):
+    """A name that no resolver takes is the documented error."""
+    assert "could not be fetched: UnicodeE" in refusal(fetch, f"https://{'a' * 64}.example/jwks.json")
+
+
 def test_publisher_that_is_gone_is_unavailable(fetch: Fetch, unused_tcp_port_factory: Callable[[], int]):
     """A connection that is refused is the documented error."""
     url = f"http://127.0.0.1:{unused_tcp_port_factory()}/jwks.json"

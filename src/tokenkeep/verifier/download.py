@@ -218,6 +218,7 @@ class _Connection:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        told = " ".join(str(error).split())[:200]
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+        # Parts of it may have been written by a stranger: one line, and nothing that moves a cursor.
+        told = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:200])
         raise DownloadFailed(f"{type(error).__name__}: {told}" if told else type(error).__name__) from None
