@@ -9,6 +9,7 @@ printed. LIST, one secret a line, renews `listed.txt`, which keeps only what the
 
 import base64
 import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,11 +34,12 @@ def forms(secret: bytes) -> Iterator[bytes]:
 
 
 def readings(secret: bytes) -> Iterator[bytes]:
-    """Yield a text and every way to decode it."""
+    """Yield a text and every way to decode it; many decoders of base64 pass over characters that are none of theirs."""
     yield secret
-    standard = secret.translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
-    with suppress(ValueError):
-        yield base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True)
+    for text in (secret, secret.translate(bytes.maketrans(b"-_", b"+/"))):
+        run = b"".join(re.findall(rb"[A-Za-z0-9+/]+", text.partition(b"=")[0]))
+        run = run[:-1] if len(run) % 4 == 1 else run
+        yield base64.b64decode(run + b"=" * (-len(run) % 4))
     with suppress(ValueError):
         yield bytes.fromhex(secret.decode("ascii"))
 
@@ -61,7 +63,7 @@ def table() -> bytes:
 def renew(listed: Path, licence: Path) -> None:
     """Take over what is of use in a list, and its licence; the result does not depend on the order of the list."""
     secrets = {line.strip() for line in listed.read_bytes().split(b"\n")}
-    kept = sorted(secret for secret in secrets if usable(secret))
+    kept = sorted(secret for secret in secrets if any(map(usable, forms(secret))))
     (SOURCES / "listed.txt").write_bytes(b"".join(secret + b"\n" for secret in kept))
     (SOURCES / "listed.LICENSE").write_bytes(licence.read_bytes())
 

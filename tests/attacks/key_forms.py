@@ -130,6 +130,8 @@ def careless_forms(alg: str) -> Iterator[tuple[str, bytes]]:
     for words in (b"key ", b"KEY=", b"public_key: ", b"my public key ", b"-- "):
         yield f"body after {words!r}", words + body
         yield f"lines after {words!r}", words + b"\n".join(lines[1:-1])
+    yield "body as an item", b"-" + body
+    yield "body with a dash", body[:40] + b"-" + body[40:]
     yield "body before a word", body + b" user@host"
     yield "armour without dashes", forms["SPKI PEM"].replace(b"-", b"")
     yield "armour without dashes in one line", forms["SPKI PEM"].replace(b"-", b"").replace(b"\n", b" ")

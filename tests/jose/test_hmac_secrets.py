@@ -58,6 +58,14 @@ def test_nul_at_the_end_of_a_secret_is_not_variety():
     assert Key.from_secret(bytes(range(8)) * 5 + b"\1")
 
 
+def test_white_space_around_a_secret_is_not_variety():
+    """Seven different characters and the line break of their file are seven; within the secret a blank is one more."""
+    for secret in (b"test123" * 5 + b"\r\n", b"\n" + b"abcdefg" * 5, b"abcdefg" * 5 + b"\r\0"):
+        with pytest.raises(InvalidKey, match="different"):
+            Key.from_secret(secret)
+    assert Key.from_secret(b"abcd efg" * 5)
+
+
 def test_a_secret_is_not_boundless():
     """A megabyte is refused before anything is computed with it."""
     secrets_of = [bytes(range(64)) * 128, bytes(range(64)) * 128 + b"x"]

@@ -77,11 +77,12 @@ def check_secret(secret: bytes, *, algorithm: str, hash_size: int) -> None:
     if encoding is not None:
         raise InvalidKey(f"invalid key: the secret reads as a key ({encoding}); load it with from_pem or from_jwk")
     core = secret.rstrip(b"\0")
+    bare = core.strip(_BLANK)
     if len(secret) < hash_size or len(core) < hash_size - _MAX_FINAL_NULS:
         raise InvalidKey(
             f"invalid key: {algorithm} needs a secret of at least {hash_size} bytes, NULs at its end apart"
         )
-    if len(set(core)) < _MIN_DISTINCT:
+    if len(set(bare)) < _MIN_DISTINCT:
         raise InvalidKey(f"invalid key: a secret has at least {_MIN_DISTINCT} different bytes")
-    if is_known_secret(core) or is_known_secret(core.strip(_BLANK)):
+    if is_known_secret(core) or is_known_secret(bare):
         raise InvalidKey("invalid key: the secret is publicly known; draw a new one with Key.generate")

@@ -98,9 +98,12 @@ def _readings(text: bytes) -> Iterator[tuple[str, bytes]]:
     digits = text.lower().replace(b"0x", b"").translate(None, _SPACE + b":,")
     if _HEXADECIMAL.fullmatch(digits):
         yield "hexadecimal digits", bytes.fromhex(digits.decode("ascii"))
-    words = _WORD.findall(text)
-    starts = range(min(len(words), _LEADING_WORDS + 1))
-    runs = [*_WORD.findall(text.translate(None, _SPACE)), *(b"".join(words[start:]) for start in starts)]
+    runs: list[bytes] = []
+    # In the standard alphabet a dash is no character, but perhaps what stands before an item of a list.
+    for spelt in (text, text.translate(None, b"-_")):
+        words = _WORD.findall(spelt)
+        starts = range(min(len(words), _LEADING_WORDS + 1))
+        runs += [*_WORD.findall(spelt.translate(None, _SPACE)), *(b"".join(words[start:]) for start in starts)]
     for run in dict.fromkeys(runs):
         if len(run) >= _SHORTEST_RUN:
             yield "base64", _decoded(run)
