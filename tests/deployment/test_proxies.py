@@ -164,6 +164,8 @@ def test_the_client_is_who_the_proxy_saw(setup: Setup):
     claims = {"X-Forwarded-For": PRETENDED, "Forwarded": f"for={PRETENDED}", "X-Real-IP": PRETENDED}
     with setup.client() as client:
         assert client.get("/.well-known/jwks.json", headers=claims).status_code == 200
+    # The line is written once the answer is on its way.
+    wait_until(lambda: bool(setup.addresses("/.well-known/jwks.json")), "the request is in the log")
     assert setup.addresses("/.well-known/jwks.json") == {CLIENT}
 
 

@@ -24,7 +24,7 @@ LOCAL_OR_VERIFIED = [
     "postgresql://tokenkeep@/tokenkeep?host=/run/postgresql",
     "postgresql://tokenkeep@%2Frun%2Fpostgresql/tokenkeep?sslmode=disable",
     "postgresql://tokenkeep@localhost/tokenkeep",
-    "postgresql://tokenkeep@127.0.0.1:5433,[::1]/tokenkeep?sslmode=prefer",
+    "postgresql://tokenkeep@127.0.0.1:5433,localhost/tokenkeep?sslmode=prefer",
     "postgresql://tokenkeep@db.example.com/tokenkeep",
     "postgresql://tokenkeep@db.example.com/tokenkeep?sslrootcert=/etc/ca.pem",
     "postgresql://tokenkeep@one.example.com,two.example.com/tokenkeep?sslmode=verify-full",
