@@ -96,6 +96,7 @@ def test_the_whole_range_of_instants_is_accepted():
     verify(token(payload=claims(exp=float(MAX_INSTANT), iat=0.0, nbf=-0.0)))
     error = refused(errors.TokenExpired, **claims(exp=0))
     assert error.expired_at == datetime(1970, 1, 1, tzinfo=UTC)
+    assert refused(errors.TokenNotYetValid, **claims(iat=MAX_INSTANT)).claim == "iat"
     error = refused(errors.TokenNotYetValid, **claims(nbf=MAX_INSTANT))
     assert error.valid_from == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
