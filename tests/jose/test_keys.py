@@ -267,3 +267,9 @@ def test_signing_needs_bytes():
     for alg in FAMILIES:
         with pytest.raises(TypeError):
             private_key(alg).sign("text")
+
+
+@pytest.mark.parametrize("alg", ["HS256", "ES256"])
+def test_a_key_for_everything_names_no_operations(alg):
+    """A private JWK names its operations only where they are fewer than the key could do."""
+    assert "key_ops" not in Key.generate(alg).to_jwk(private=True)
