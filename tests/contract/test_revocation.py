@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.test_access_token import TOKEN
 from tokenkeep.contract.access_token import AccessToken, from_claims, to_claims
-from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
+from tokenkeep.contract.revocation import EntryExpiries, RevocationKind, RevocationSet, digest
 from tokenkeep.jose import Key, jwt
 from tokenkeep.jose.encoding import decode_base64url, encode_base64url
 
@@ -203,3 +203,25 @@ def test_late_confirmation_never_shortens_freshness():
     assert revoked.fresh(4.0)
     revoked.confirm(7.0)
     assert revoked.fresh(6.0)
+
+
+def test_an_entry_noted_again_is_kept_until_the_later_instant():
+    """Noting an entry twice, in either order, never shortens its life, and it falls due once."""
+    for first, second in ((10, 20), (20, 10)):
+        expiries = EntryExpiries()
+        expiries.note(b"a", first)
+        expiries.note(b"a", second)
+        assert expiries.take_due(19) == []
+        assert expiries.take_due(20) == [b"a"]
+        assert expiries.take_due(99) == []
+
+
+def test_entries_fall_due_in_their_order_and_can_be_noted_anew():
+    """What is due is taken out; the rest stays, what was taken may be noted again, and all can be taken at once."""
+    expiries = EntryExpiries()
+    for entry, expires_at in ((b"c", 30), (b"a", 10), (b"b", 20)):
+        expiries.note(entry, expires_at)
+    assert expiries.take_due(20) == [b"a", b"b"]
+    expiries.note(b"a", 40)
+    assert expiries.take_all() == {b"a", b"c"}
+    assert expiries.take_due(99) == []

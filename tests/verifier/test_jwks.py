@@ -28,7 +28,6 @@ from tokenkeep.verifier.jwks import (
     KeySetClient,
     KeySetUnavailable,
     Publication,
-    check_key_set_url,
     fetch_key_set,
 )
 from tokenkeep.verifier.remote import Target
@@ -463,7 +462,7 @@ def wait_for_threads(name: str) -> None:
 )
 def test_keys_come_over_https_or_from_this_machine(url: str):
     """https from anywhere, and http from loopback only."""
-    assert check_key_set_url(url) == url
+    assert Target.parse(url).url == url
 
 
 @pytest.mark.parametrize(
@@ -487,4 +486,4 @@ def test_keys_come_over_https_or_from_this_machine(url: str):
 def test_other_addresses_are_refused(url: str):
     """Keys are fetched neither in clear text nor from what is no web address."""
     with pytest.raises(ValueError, match="key"):
-        check_key_set_url(url)
+        Target.parse(url)

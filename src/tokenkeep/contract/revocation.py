@@ -6,6 +6,7 @@ Not here: why something was revoked and how long that matters (`domain.revocatio
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
@@ -32,6 +33,42 @@ def digest(kind: RevocationKind, issuer: str, *values: str | int) -> bytes:
     `SESSION`, `TOKEN` and `KEY` have one value; `ACCOUNT` has two, the subject and the token version that ended.
     """
     return hashlib.sha256(encode_array([kind.value, issuer, *values])).digest()[:DIGEST_SIZE]
+
+
+class EntryExpiries:
+    """Until when each entry must be kept; one that is noted again is kept until the later instant.
+
+    Instants are in whatever unit the caller counts in, the same for all.
+    """
+
+    __slots__ = ("_expires_at", "_next")
+
+    def __init__(self) -> None:
+        self._expires_at: dict[bytes, int] = {}
+        self._next: list[tuple[int, bytes]] = []
+
+    def note(self, entry: bytes, expires_at: int) -> None:
+        """Keep an entry until an instant at least."""
+        if expires_at > self._expires_at.get(entry, -1):
+            self._expires_at[entry] = expires_at
+            heapq.heappush(self._next, (expires_at, entry))
+
+    def take_due(self, now: float) -> list[bytes]:
+        """Return the entries that need not be kept any more, and forget them."""
+        due = []
+        while self._next and self._next[0][0] <= now:
+            expires_at, entry = heapq.heappop(self._next)
+            if self._expires_at.get(entry) == expires_at:  # otherwise it was noted again, for longer
+                del self._expires_at[entry]
+                due.append(entry)
+        return due
+
+    def take_all(self) -> set[bytes]:
+        """Return all entries, and forget them."""
+        entries = set(self._expires_at)
+        self._expires_at.clear()
+        self._next.clear()
+        return entries
 
 
 class RevocationSet:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from typing import Final
 
-from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
 from tokenkeep.domain.history import Position, check_history
 from tokenkeep.flows.ports import Clock, NumberedRevocation, Storage, Transaction
 
@@ -26,7 +25,7 @@ class FollowRevocations:
         self._reached = 0
         self._latest = 0
         self._revision: int | None = None
-        self._expiries: list[tuple[int, bytes]] = []
+        self._expiries = EntryExpiries()
 
     async def remember_access_life(self, life: int) -> None:
         """Have entries kept as long as tokens of this life, in milliseconds, and of every one before it, can matter.
@@ -51,7 +50,7 @@ class FollowRevocations:
         if revision != self._revision:
             await self._read_on()
             self._revision = revision
-        self._drop_expired()
+        self._revoked.discard(self._expiries.take_due(self._clock.now()))
         self._revoked.confirm(asked_at + self._max_staleness)
 
     def _is_set_back(self) -> bool:
@@ -66,14 +65,9 @@ class FollowRevocations:
         for numbered in appended:
             entry = numbered.revocation.entry(self._issuer)
             self._revoked.add([entry])
-            heapq.heappush(self._expiries, (numbered.expires_at, entry))
+            self._expiries.note(entry, numbered.expires_at)
         self._position = position
         self._reached = position.number
-
-    def _drop_expired(self) -> None:
-        now = self._clock.now()
-        while self._expiries and self._expiries[0][0] <= now:
-            self._revoked.discard([heapq.heappop(self._expiries)[1]])
 
 
 async def _after(tx: Transaction, number: int) -> tuple[Position, list[NumberedRevocation]]:

@@ -5,11 +5,10 @@ Pure: no clock, no network. Fetching is in `verifier.feed`; the document's form 
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from typing import Final
 
-from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
 from tokenkeep.contract.revocation_feed import FeedDocument, FeedRefused
 
 
@@ -39,8 +38,7 @@ class FeedReading:
         self._revoked = revoked
         self._issuer: Final = issuer
         self._leeway: Final = leeway
-        self._expires_at: dict[bytes, int] = {}
-        self._next_to_expire: list[tuple[int, bytes]] = []
+        self._expiries = EntryExpiries()
         self.position: FeedPosition | None = None
 
     def take(self, document: FeedDocument, now: float) -> bool:
@@ -72,11 +70,7 @@ class FeedReading:
 
     def forget_expired(self, now: float) -> None:
         """Drop entries whose tokens have all expired; `now` is in seconds since the epoch."""
-        while self._next_to_expire and self._next_to_expire[0][0] + self._leeway <= now:
-            expires_at, digest = heapq.heappop(self._next_to_expire)
-            if self._expires_at.get(digest) == expires_at:  # otherwise it was listed again, for longer
-                del self._expires_at[digest]
-                self._revoked.discard([digest])
+        self._revoked.discard(self._expiries.take_due(now - self._leeway))
 
     def _check_origin(self, document: FeedDocument, now: float) -> None:
         if document.issuer != self._issuer:
@@ -90,11 +84,6 @@ class FeedReading:
         # Everything is added before anything is taken away, so that nothing is let through in between.
         self._revoked.add(entry.digest for entry in document.entries)
         if replace:
-            listed = {entry.digest for entry in document.entries}
-            self._revoked.discard(self._expires_at.keys() - listed)
-            self._expires_at = {}
-            self._next_to_expire = []
+            self._revoked.discard(self._expiries.take_all() - {entry.digest for entry in document.entries})
         for entry in document.entries:
-            if entry.expires_at > self._expires_at.get(entry.digest, -1):
-                self._expires_at[entry.digest] = entry.expires_at
-                heapq.heappush(self._next_to_expire, (entry.expires_at, entry.digest))
+            self._expiries.note(entry.digest, entry.expires_at)

@@ -127,15 +127,6 @@ class KeySetClient:
         return read_publication(answer, asked_for_news=etag is not None, algorithms=self._algorithms)
 
 
-def check_key_set_url(url: str) -> str:
-    """Return the address if keys may be fetched from it: https, or anything on this machine's own loopback.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    return Target.parse(url).url
-
-
 def fetch_key_set(url: str, *, timeout: float = FETCH_TIMEOUT) -> KeySet:
     """Return the key set at an address that a person has given, of a private network also; redirects are not followed.
 
