@@ -37,7 +37,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
         certificate = (
             self._begin(subject, key.public_key(), until or datetime.now(UTC) + _DAY)
-            .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .sign(self._key, hashes.SHA256())
@@ -81,7 +81,8 @@ class Authority:
         )
 
 
-def _general(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """Return an address or the name of a host as certificates have it."""
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

@@ -12,16 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.certificate import Certificate
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -134,7 +131,7 @@ def setup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     port, folder = free_port(), tmp_path_factory.mktemp(name)
-    context = _certificate(folder)
+    context = Certificate(folder, "localhost").context()
     with ServerProcess(folder, issuer=f"https://localhost:{port}", trusted_proxies="127.0.0.1") as server:
         server.start()
         server.add_user("Ada", PASSWORD)
@@ -209,26 +206,3 @@ def _running(command: list[str], folder: Path) -> Iterator[None]:
             process.send_signal(signal.SIGTERM)
             process.wait(LONGEST_WAIT)
             print(f"--- {command[0]} ---\n{log.read_text('utf-8', 'replace')}---")
-
-
-def _certificate(folder: Path) -> ssl.SSLContext:
-    """Write a certificate for localhost, and return a TLS context that trusts it and nothing else."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return ssl.create_default_context(cafile=str(folder / "cert.pem"))
