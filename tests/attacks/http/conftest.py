@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -61,14 +60,11 @@ async def attack(settings: Settings, clock: Any) -> AsyncIterator[OpenServer]:
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
+def log() -> Log:
     """What the server inside the test logs, everything that can be logged included."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     stream = io.StringIO()
     set_up_logging(level="debug", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers, root.level = handlers, level
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.fixture(scope="package")

@@ -110,10 +110,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def written() -> Iterator[Callable[[], str]]:
+def written() -> Callable[[], str]:
     """Everything logged at the lowest level, once as JSON and once as for a terminal."""
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     streams = [io.StringIO(), Terminal()]
     both: list[logging.Handler] = []
     for stream in streams:
@@ -121,8 +120,7 @@ def written() -> Iterator[Callable[[], str]]:
         both += root.handlers
     root.handlers = both
     root.setLevel(logging.NOTSET)
-    yield lambda: "\n".join(stream.getvalue() for stream in streams)
-    root.handlers, root.level = handlers, level
+    return lambda: "\n".join(stream.getvalue() for stream in streams)
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,19 +73,16 @@ async def test_an_answered_request_is_one_line_without_a_reason(attacker: Attack
 
 
 @pytest.fixture
-def terminal() -> Iterator[Callable[[], str]]:
+def terminal() -> Callable[[], str]:
     """What the server inside the test writes on a terminal."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     stream = Terminal()
     set_up_logging(level="debug", stream=stream)
-    yield stream.getvalue
-    root.handlers, root.level = handlers, level
+    return stream.getvalue
 
 
 @pytest.mark.parametrize("what", REFUSED)
