@@ -44,7 +44,7 @@ STANDARD_LIBRARY = {"sqlite3": ("storage/sql/",)}
 # Modules of ours that only some may import; everyone else is handed a policy, and raises or records an event.
 GUARDED = {
     "observability": ("api/", "cli/", "server.py"),
-    "settings": ("settings/", "cli/", "server.py", "assembly.py", "policies.py"),
+    "settings": ("settings/", "cli/", "server.py", "assembly.py", "backends.py", "policies.py"),
 }
 
 # What may only compute, and what it may not touch: clocks, randomness, logs, the process and its environment.

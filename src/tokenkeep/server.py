@@ -13,19 +13,8 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
-from tokenkeep.assembly import (
-    CANNOT_SERVE,
-    ObjectGraph,
-    Outside,
-    SystemClock,
-    assemble,
-    choose_database,
-    chores_of,
-    endpoints_of,
-    is_embedded,
-    read_secrets,
-    require_data,
-)
+from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, chores_of, endpoints_of
+from tokenkeep.backends import choose_database, is_embedded, read_secrets, require_data
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts

@@ -15,9 +15,10 @@ from tokenkeep.api.problems import CODES, status_of
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.jose.errors import TokenError, UsageError
 from tokenkeep.settings import Settings, safety
+from tokenkeep.settings.finding import Finding
 from tokenkeep.settings.kinds import Kind
 from tokenkeep.settings.options import OPTIONS, Option
-from tokenkeep.settings.safety import Finding, judge_safety
+from tokenkeep.settings.safety import judge_safety
 from tokenkeep.verifier.challenge import Refused
 from tools import write_reference
 from tools.write_reference import Incomplete, errors_page, main, settings_page

@@ -10,8 +10,8 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.jose import Key
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings

@@ -11,7 +11,8 @@ from tests.storage.examples import NOW, a_revocation, store_account
 from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.revocations import GREATEST_LEEWAY, Revocation
-from tokenkeep.flows.ports import NumberedRevocation, Transaction
+from tokenkeep.flows.ports import Transaction
+from tokenkeep.flows.stores import NumberedRevocation
 from tokenkeep.storage.sql.stores import SqlStorage
 
 LIFE = 900_000

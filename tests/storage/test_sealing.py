@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.flows.ports import SecretMismatch
+from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.storage.sealing import Sealer
 
 SECRETS = [bytes([number]) * 32 for number in range(3)]

@@ -13,8 +13,8 @@ from tests.storage.examples import NOW
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.signing_keys import KeyState, SigningKey
 from tokenkeep.flows.key_ring import KeyRing
-from tokenkeep.flows.ports import SecretMismatch
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.jose import Key
 from tokenkeep.jose.encoding import decode_base64url, encode_object
 from tokenkeep.storage.sealing import Sealer

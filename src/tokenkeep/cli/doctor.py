@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from tokenkeep.assembly import CANNOT_SERVE, SystemClock, is_embedded, sqlite_file
+from tokenkeep.assembly import CANNOT_SERVE, SystemClock
+from tokenkeep.backends import is_embedded, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import json_text
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings, SettingsError, check_clock
-from tokenkeep.settings.safety import Finding, judge_safety
+from tokenkeep.settings.finding import Finding
+from tokenkeep.settings.safety import judge_safety
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 
 _REFUSED = 1

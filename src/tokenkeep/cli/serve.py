@@ -24,7 +24,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from tokenkeep.assembly import CANNOT_SERVE, is_embedded
+from tokenkeep.assembly import CANNOT_SERVE
+from tokenkeep.backends import is_embedded
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer

@@ -10,7 +10,7 @@ from typing import Final
 
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
-from tokenkeep.flows.ports import SecretMismatch
+from tokenkeep.flows.stores import SecretMismatch
 
 _log = logging.getLogger(__name__)
 

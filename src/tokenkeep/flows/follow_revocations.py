@@ -6,7 +6,8 @@ from typing import Final
 
 from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
 from tokenkeep.domain.history import Position, check_history
-from tokenkeep.flows.ports import Clock, NumberedRevocation, Storage, Transaction
+from tokenkeep.flows.ports import Clock, Storage, Transaction
+from tokenkeep.flows.stores import NumberedRevocation
 
 
 class FollowRevocations:

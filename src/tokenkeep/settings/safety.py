@@ -5,44 +5,22 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.password_hashes import Argon2Cost
-from tokenkeep.domain.secrets import SMALLEST_SECRET
-from tokenkeep.jose import InvalidKey, Key
-from tokenkeep.settings.kinds import Secret, format_duration
+from tokenkeep.settings.finding import Finding, overridable
+from tokenkeep.settings.kinds import format_duration
 from tokenkeep.settings.options import Settings, SettingsError
-from tokenkeep.storage.sql.postgres_address import AddressError, PostgresAddress
+from tokenkeep.settings.secret_rules import ops_token, server_secret
+from tokenkeep.settings.transport_rules import database_transport, issuer_transport, listener, tls_issuer
 
 LONGEST_ACCESS: Final = timedelta(hours=1)
 """The longest access-token life that needs no override."""
-SHORTEST_OPS_TOKEN: Final = 32
-"""Characters of the shortest operations token."""
 RELEASED_AT: Final = 1_767_225_600_000
 """Milliseconds since the epoch before which this version did not exist; a clock that stands earlier is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a rule found.
-
-    Attributes:
-        rule: the rule's name.
-        ok: whether the settings may be served with.
-        found: what is so.
-        fix: what to do about it, with the setting that overrides the rule where there is one.
-        overridden: the override that lets an unsafe setting pass; it is logged at each start.
-    """
-
-    rule: str
-    ok: bool
-    found: str
-    fix: str = ""
-    overridden: str | None = None
 
 
 def judge_safety(settings: Settings) -> list[Finding]:
@@ -75,119 +53,12 @@ def check_clock(now: int) -> None:
         raise SettingsError("the clock of this machine stands before this version was made: set it")
 
 
-def _issuer_transport(settings: Settings) -> Iterator[Finding]:
-    issuer = urlsplit(settings.issuer)
-    if issuer.scheme == "https":
-        yield Finding("issuer-transport", True, f"issuer {settings.issuer} is https")
-    elif is_loopback(issuer.hostname or ""):
-        yield Finding("issuer-transport", True, f"issuer {settings.issuer} is a loopback address")
-    else:
-        yield _overridable(
-            "issuer-transport",
-            f"issuer {settings.issuer} is plain http off loopback, so that passwords would travel in clear text",
-            "use an https issuer",
-            ("insecure_bind", settings.insecure_bind),
-        )
-
-
-def _listener(settings: Settings) -> Iterator[Finding]:
-    where = f"host {settings.host}"
-    if is_loopback(settings.host):
-        yield Finding("listener", True, f"{where} is a loopback address")
-    elif settings.tls_cert is not None:
-        yield Finding("listener", True, f"{where} is served over https")
-    elif settings.trusted_proxies and urlsplit(settings.issuer).scheme == "https":
-        yield Finding("listener", True, f"{where} takes plain http from the trusted proxies only")
-    else:
-        yield _overridable(
-            "listener",
-            f"{where} would take plain http from anywhere",
-            "listen on 127.0.0.1, set tls_cert and tls_key, or set an https issuer and trusted_proxies",
-            ("insecure_bind", settings.insecure_bind),
-        )
-
-
-def _tls_issuer(settings: Settings) -> Iterator[Finding]:
-    if settings.tls_cert is not None and urlsplit(settings.issuer).scheme != "https":
-        yield Finding(
-            "tls-issuer", False, f"tls_cert is set, but issuer {settings.issuer} is http", "set the https address"
-        )
-    else:
-        yield Finding("tls-issuer", True, "issuer and listener agree on the scheme")
-
-
-def _database_transport(settings: Settings) -> Iterator[Finding]:
-    rule, url = "database-transport", settings.database_url
-    if url is None or not url.reveal().startswith("postgresql:"):
-        yield Finding(rule, True, "the database is a file of this machine")
-        return
-    try:
-        address = PostgresAddress.parse(url.reveal())
-    except AddressError as error:
-        yield Finding(rule, False, f"PostgreSQL: {error.found}", error.fix)
-        return
-    where = f"the database at {address.where}"
-    if address.local:
-        yield Finding(rule, True, f"{where} is on this machine")
-    elif address.verified:
-        yield Finding(rule, True, f"{where} must prove over TLS that it is the one")
-    else:
-        yield _overridable(
-            rule,
-            f"{where} is reached with sslmode={address.mode}, so that who sits between can read and change all",
-            "use sslmode=verify-full in database_url, with sslrootcert for an authority of your own",
-            ("insecure_database", settings.insecure_database),
-        )
-
-
-def _server_secret(settings: Settings) -> Iterator[Finding]:
-    given = [("secret", settings.secret), *(("previous_secrets", each) for each in settings.previous_secrets)]
-    for name, secret in given:
-        if secret is None:
-            yield Finding("server-secret", True, "the server secret is the generated one")
-            continue
-        if len(secret.reveal().encode()) < SMALLEST_SECRET:
-            yield Finding(
-                "server-secret",
-                False,
-                f"{name} is shorter than {SMALLEST_SECRET} bytes",
-                "make one with: tokenkeep secret generate",
-            )
-            continue
-        weakness = _weakness(secret)
-        if weakness:
-            yield _overridable(
-                "server-secret",
-                f"{name} is weak ({weakness})",
-                "make one with: tokenkeep secret generate",
-                ("allow_weak_secret", settings.allow_weak_secret),
-            )
-        else:
-            yield Finding("server-secret", True, f"{name} is long and not publicly known")
-
-
-def _weakness(secret: Secret) -> str:
-    """Return why a secret could be guessed: too little variety, publicly known, an example; empty if it could not."""
-    try:
-        Key.from_secret(secret.reveal().encode(), alg="HS256")
-    except InvalidKey as error:
-        return error.message.removeprefix("invalid key: ")
-    return "it reads like a placeholder" if _is_placeholder(secret.reveal()) else ""
-
-
-def _is_placeholder(text: str) -> bool:
-    """Tell whether a secret is a text from an example, or one text three times and more."""
-    words = "".join(filter(str.isalnum, text.lower()))
-    repeated = any(text.startswith(text[length:]) for length in range(1, len(text) // 3 + 1))
-    return repeated or _PLACEHOLDERS.search(words) is not None
-
-
 def _access_life(settings: Settings) -> Iterator[Finding]:
     life = f"access_ttl is {format_duration(settings.access_ttl)}"
     if settings.access_ttl <= LONGEST_ACCESS:
         yield Finding("access-life", True, life)
     else:
-        yield _overridable(
+        yield overridable(
             "access-life",
             f"{life}, so that services elsewhere accept a stolen token for that long",
             f"set at most {format_duration(LONGEST_ACCESS)}; refreshing is silent",
@@ -288,23 +159,6 @@ def _password_hashing(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _ops_token(settings: Settings) -> Iterator[Finding]:
-    fix = "make one with: tokenkeep secret generate"
-    if settings.ops_token is None:
-        yield Finding("ops-token", True, "metrics are closed to others")
-    elif len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
-        yield Finding("ops-token", False, f"ops_token is shorter than {SHORTEST_OPS_TOKEN} characters", fix)
-    elif weakness := _weakness(settings.ops_token):
-        yield Finding("ops-token", False, f"ops_token is weak ({weakness})", fix)
-    else:
-        yield Finding("ops-token", True, "metrics are closed to those without the ops_token")
-
-
-def _overridable(rule: str, found: str, fix: str, override: tuple[str, bool]) -> Finding:
-    name, given = override
-    return Finding(rule, given, found, f"{fix} (or {name})", name if given else None)
-
-
 def _site(host: str) -> str:
     try:
         return str(ipaddress.ip_address(host))
@@ -315,23 +169,17 @@ def _site(host: str) -> str:
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 """An origin as browsers write it (RFC 6454 §6.2): lower-case, without user, path, or closing slash."""
 
-_PLACEHOLDERS: Final = re.compile(
-    r"(change|replace|insert|enter)(me|it|this|with|your|here|secret)|(your|my|super)(server|jwt)?(secret|key|256)"
-    r"|generatewith|placeholder|example"
-)
-"""Words, letters and digits only, of what stands in an example for a secret that somebody is to put there."""
-
 _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
-    _issuer_transport,
-    _listener,
-    _tls_issuer,
-    _database_transport,
-    _server_secret,
+    issuer_transport,
+    listener,
+    tls_issuer,
+    database_transport,
+    server_secret,
     _access_life,
     _shared_algorithm,
     _origins,
     _proxies,
     _rate_limits,
     _password_hashing,
-    _ops_token,
+    ops_token,
 )

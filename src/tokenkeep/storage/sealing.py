@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tokenkeep.domain.secrets import Purpose, SecretRing, UnknownSecretVersion
-from tokenkeep.flows.ports import SecretMismatch
+from tokenkeep.flows.stores import SecretMismatch
 
 _FORMAT: Final = 1
 _NONCE_SIZE: Final = 12

@@ -41,7 +41,8 @@ from tests.attacks.http.wire import Target
 from tests.system.server_process import ServerProcess
 from tokenkeep.api import dispatch
 from tokenkeep.api.routes import routes_served
-from tokenkeep.assembly import SystemClock, choose_database
+from tokenkeep.assembly import SystemClock
+from tokenkeep.backends import choose_database
 from tokenkeep.cli.main import commands
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.jose import Key, KeySet

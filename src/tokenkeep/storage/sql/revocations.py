@@ -8,7 +8,7 @@ from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.revocations import Revocation, kept_until
-from tokenkeep.flows.ports import NumberedRevocation
+from tokenkeep.flows.stores import NumberedRevocation
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
 _HEADLESS: Final = "the table revocation_head has lost its row: put back a backup, and run: tokenkeep recover"

@@ -1,0 +1,86 @@
+"""Which database, which data directory and which secret the settings name; nothing is opened here.
+
+Not here: what is built upon them (`assembly`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.flows.ports import Clock
+from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
+from tokenkeep.storage.sql.database import Database
+from tokenkeep.storage.sql.sqlite import SqliteDatabase
+
+_SQLITE_URL: Final = "sqlite:///"
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Tell whether the database is a file of this machine, for one server process."""
+    return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
+
+
+def sqlite_file(settings: Settings, directory: DataDirectory) -> Path:
+    """Return the file of the embedded database."""
+    if settings.database_url is None:
+        return directory.database
+    return Path(settings.database_url.reveal().removeprefix(_SQLITE_URL))
+
+
+def require_data(settings: Settings, directory: DataDirectory) -> None:
+    """Return if what a server has made is there, for a command beside it.
+
+    Raises:
+        DataDirectoryError: the data directory or the embedded database is missing, and only `serve` makes them; or
+            the directory is not ours, or open to others.
+    """
+    if not is_embedded(settings):
+        directory.check_closed()
+        return
+    directory.require()
+    if not sqlite_file(settings, directory).exists():
+        raise DataDirectoryError(
+            f"no database at {sqlite_file(settings, directory)}; start the server once with: tokenkeep serve"
+        )
+
+
+def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) -> Database:
+    """Return the configured database, not yet open."""
+    url = settings.database_url.reveal() if settings.database_url else None
+    if url is None or url.startswith(_SQLITE_URL):
+        return SqliteDatabase(sqlite_file(settings, directory), clock)
+    # Imported when configured only: the driver costs memory that the embedded default need not spend.
+    from tokenkeep.storage.sql.postgres import PostgresDatabase
+
+    return PostgresDatabase(url)
+
+
+def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) -> SecretRing:
+    """Return the server secrets: the configured ones, or the one in the data directory.
+
+    Args:
+        create: whether one may be generated there if there is none.
+
+    Raises:
+        SettingsError: there is none, or it is too short.
+        DataDirectoryError: the one in the data directory is missing, too short, or cannot be read or made.
+    """
+    if settings.secret is not None:
+        text: str | None = settings.secret.reveal()
+    else:
+        text = directory.read_secret()
+        if text is None and create:
+            text = directory.create_secret(sqlite_file(settings, directory))
+        if text is None and is_embedded(settings):
+            text = directory.require_secret()
+    if text is None:
+        raise SettingsError("no server secret: set TOKENKEEP_SECRET (make one with: tokenkeep secret generate)")
+    try:
+        return SecretRing(text.encode(), [previous.reveal().encode() for previous in settings.previous_secrets])
+    except ValueError as error:
+        if settings.secret is None:
+            raise DataDirectoryError(f"server secret {directory.secret} is damaged: {error}; {PUT_BACK}") from None
+        raise SettingsError(f"secret: {error}; make one with: tokenkeep secret generate") from None
