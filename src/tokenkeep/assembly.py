@@ -29,6 +29,7 @@ from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
 from tokenkeep.flows.background import Chore
+from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
@@ -144,6 +145,7 @@ class ObjectGraph:
     key_ring: KeyRing
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
+    revocation_bell: Bell
     history: KeepHistory
     purge: Purge
     refusals: NoteRefusals
@@ -162,7 +164,8 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
-    revoker = Revoker(settings.issuer, outside.revoked)
+    revocation_bell = Bell()
+    revoker = Revoker(settings.issuer, outside.revoked, revocation_bell.ring)
     families = TokenFamilies(outside.secret_ring, session_policy(settings))
     claims = AddedClaims(outside.claims)
     tokens = TokenIssuer(key_ring, families, token_policy(settings))
@@ -190,6 +193,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         recover=Recover(storage, outside.mark, rotate_keys),
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         watch_clock=watch_clock,
+        revocation_bell=revocation_bell,
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -225,7 +229,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
 def chores_of(graph: ObjectGraph) -> list[Chore]:
     """Return what runs by itself while the server is open: name, seconds between two runs, flow."""
     return [
-        Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll),
+        Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll, graph.revocation_bell),
         Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
         Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
         Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tokenkeep.flows.background import Background, Chore
+from tokenkeep.flows.bell import Bell
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -84,3 +85,25 @@ async def test_chore_that_waits_is_cancelled():
     async with asyncio.timeout(10):
         await background.stop()
         await background.stop()
+
+
+async def test_a_bell_calls_a_chore_before_its_turn():
+    """A chore that rests for an hour runs as soon as its bell rings, once for all rings of one rest."""
+    runs: list[int] = []
+    bell = Bell()
+
+    async def run() -> None:
+        runs.append(1)
+
+    background = Background([Chore("reading", 3600.0, run, bell)])
+    background.start()
+    bell.ring()
+    bell.ring()
+    await until(lambda: len(runs) == 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(runs) == 1
+    bell.ring()
+    await until(lambda: len(runs) == 2)
+    await background.stop()
+    assert len(runs) == 2

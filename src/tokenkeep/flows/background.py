@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
+from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.stores import SecretMismatch
 
 _log = logging.getLogger(__name__)
@@ -24,11 +25,12 @@ LONGEST_END: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something done again and again; `interval` is the pause between two runs in seconds."""
+    """Something done again and again; `interval` is the pause between two runs in seconds, unless the bell rings."""
 
     name: str
     interval: float
     run: Callable[[], Awaitable[object]]
+    bell: Bell = field(default_factory=Bell)
 
 
 class Background:
@@ -37,15 +39,17 @@ class Background:
     def __init__(self, chores: Sequence[Chore]) -> None:
         self._chores = tuple(chores)
         self._tasks: list[asyncio.Task[None]] = []
-        self._ending = asyncio.Event()
+        self._ending = False
 
     def start(self) -> None:
-        """Begin; each chore waits its interval before its first run."""
+        """Begin; each chore waits its interval, or for its bell, before its first run."""
         self._tasks = [asyncio.create_task(self._repeat(chore), name=chore.name) for chore in self._chores]
 
     async def stop(self) -> None:
         """Let every run that is under way come to its end, and begin no other; one that does not end is cancelled."""
-        self._ending.set()
+        self._ending = True
+        for chore in self._chores:
+            chore.bell.ring()
         if self._tasks:
             _, hanging = await asyncio.wait(self._tasks, timeout=LONGEST_END)
             for task in hanging:
@@ -55,7 +59,10 @@ class Background:
 
     async def _repeat(self, chore: Chore) -> None:
         failing = False
-        while not await self._ends_within(chore.interval):
+        while True:
+            await chore.bell.heard_within(chore.interval)
+            if self._ending:
+                return
             try:
                 await chore.run()
             except Exception as error:  # noqa: BLE001  (a chore that fails once must not end for good)
@@ -66,11 +73,3 @@ class Background:
                 if failing:
                     _log.info("%s works again", chore.name)
                 failing = False
-
-    async def _ends_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ending.wait()
-        except TimeoutError:
-            return False
-        return True
