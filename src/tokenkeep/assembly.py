@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.endpoint import Endpoint, Services
+from tokenkeep.api.endpoint import Endpoint, Feed, Services
 from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
@@ -51,6 +51,7 @@ from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.open_session import OpenSession
 from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
+from tokenkeep.flows.publish_revocations import PublishRevocations
 from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
 from tokenkeep.flows.recover import Recover
@@ -145,6 +146,7 @@ class ObjectGraph:
     key_ring: KeyRing
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
+    publish_revocations: PublishRevocations
     revocation_bell: Bell
     history: KeepHistory
     purge: Purge
@@ -178,6 +180,14 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     creator = CreateAccount(storage, new_passwords)
     changer = ChangeAccount(storage, revoker)
     watch_clock = WatchClock(storage, outside.clock)
+    follow_revocations = FollowRevocations(
+        storage,
+        outside.revoked,
+        outside.clock,
+        issuer=settings.issuer,
+        max_staleness=settings.revocation_max_staleness.total_seconds(),
+    )
+    publish_revocations = PublishRevocations(follow_revocations, key_ring, issuer=settings.issuer)
     return ObjectGraph(
         storage=storage,
         hasher=hasher,
@@ -194,13 +204,8 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         watch_clock=watch_clock,
         revocation_bell=revocation_bell,
-        follow_revocations=FollowRevocations(
-            storage,
-            outside.revoked,
-            outside.clock,
-            issuer=settings.issuer,
-            max_staleness=settings.revocation_max_staleness.total_seconds(),
-        ),
+        follow_revocations=follow_revocations,
+        publish_revocations=publish_revocations,
         services=Services(
             login=Login(storage, check_password, opener),
             refresh=Refresh(storage, families, claims, tokens, revoker, admission=admission),
@@ -220,10 +225,20 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             ready=lambda: watch_clock.agrees and outside.revoked.fresh(outside.clock.monotonic()),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
+            feed=_feed(settings, publish_revocations),
             local=is_loopback(urlsplit(settings.issuer).hostname or ""),
         ),
         access_life=settings.access_ttl // _MILLISECOND,
     )
+
+
+def _feed(settings: Settings, publish: PublishRevocations) -> Feed | None:
+    """Return the revocation feed; None where it is not set up, or where nobody else can verify its signature."""
+    if settings.signing_algorithm.startswith("HS"):
+        return None
+    if settings.feed_public:
+        return Feed(publish, token=None)
+    return Feed(publish, settings.feed_token.reveal()) if settings.feed_token else None
 
 
 def chores_of(graph: ObjectGraph) -> list[Chore]:

@@ -113,6 +113,12 @@ class Metrics:
             "How far this process's clock is certainly ahead of the database's.",
             registry=self._registry,
         )
+        self._readers = Gauge(
+            "tokenkeep_feed_waiting", "Readers of the revocation feed that wait for news.", registry=self._registry
+        )
+        self._documents = Gauge(
+            "tokenkeep_feed_signed", "Documents of the revocation feed signed since the start.", registry=self._registry
+        )
         for kind in EventKind:
             self._events.labels(kind.value)
         for verdict in REFRESH_VERDICTS:
@@ -131,8 +137,18 @@ class Metrics:
         if verdict is not None:
             self._refreshes.labels(verdict).inc()
 
-    def exposition(self, *, revocations: int, dropped: Mapping[EventKind, int], clock_offset: float) -> bytes:
+    def exposition(
+        self,
+        *,
+        revocations: int,
+        dropped: Mapping[EventKind, int],
+        clock_offset: float,
+        readers: int,
+        documents: int,
+    ) -> bytes:
         """Return all metrics in the text format of Prometheus; the offset is in seconds."""
+        self._readers.set(readers)
+        self._documents.set(documents)
         self._clock_offset.set(clock_offset)
         self._revocations.set(revocations)
         for kind in REFUSALS:

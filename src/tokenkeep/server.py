@@ -136,6 +136,7 @@ class AuthServer:
             self._exit.push_async_callback(_finish, graph)
             background.start()
             self._exit.push_async_callback(background.stop)
+            self._exit.callback(graph.publish_revocations.end_waits)
             self._http = http.build(
                 endpoints_of(self.settings),
                 graph.services,
@@ -189,6 +190,11 @@ class AuthServer:
             recovered = await graph.recover.recover()
         await self.close()
         return recovered
+
+    def drain(self) -> None:
+        """Keep nobody waiting for news any more: the process is about to end, and first finishes what is under way."""
+        if self._graph is not None:
+            self._graph.publish_revocations.end_waits()
 
     async def close(self) -> None:
         """Stop the chores, finish what is under way, disconnect, and let another process serve."""
@@ -277,6 +283,8 @@ class AuthServer:
                 revocations=len(self._revoked),
                 dropped=self.graph.refusals.dropped,
                 clock_offset=self.graph.watch_clock.offset / 1000,
+                readers=self.graph.publish_revocations.waiting,
+                documents=self.graph.publish_revocations.signed,
             ),
             mark=FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(),
             unmarked=self.settings.allow_unmarked_database or unmarked,

@@ -6,6 +6,7 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from starlette.datastructures import Headers
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
 from tokenkeep.api.frame import ROUTE, note_refusal
 from tokenkeep.api.problems import CREATED, NOT_MODIFIED, SUCCESS, RequestRefused, problem_of
-from tokenkeep.api.requests import read_body, read_query, sender
+from tokenkeep.api.requests import gone, read_body, read_query, sender
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.domain.accounts import ADMIN_ROLE
@@ -84,6 +85,8 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
         case Guard.OPERATIONS:
             if not _is_operator(services, request):
                 raise RequestRefused("not_found")
+        case Guard.FEED:
+            _check_feed_reader(services, request)
         case Guard.PUBLIC:
             pass
     query = read_query(request, endpoint.query) if endpoint.query is not None else None
@@ -100,6 +103,7 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
         from_browser=bool(origins),
         if_none_match=request.headers.get("if-none-match"),
         path=request.path_params,
+        gone=partial(gone, request),
     )
 
 
@@ -108,11 +112,26 @@ def _is_operator(services: Services, request: Request) -> bool:
     peer = request.client.host if request.client else ""
     if services.local and is_loopback(peer) and not _came_past_a_proxy(request.headers):
         return True
-    expected = services.ops_token
+    return services.ops_token is not None and _has_token(request, services.ops_token)
+
+
+def _check_feed_reader(services: Services, request: Request) -> None:
+    """Return if there is a revocation feed, and the request may read it.
+
+    Raises:
+        RequestRefused: there is none, or the feed token is missing or wrong.
+    """
+    feed = services.feed
+    if feed is None:
+        raise RequestRefused("not_found")
+    if feed.token is not None and not _has_token(request, feed.token):
+        raise RequestRefused("invalid_feed_token", noted="invalid_feed_token")
+
+
+def _has_token(request: Request, expected: str) -> bool:
+    """Tell whether a request carries this bearer token, and no other; how much of it is right takes no time to tell."""
     given = request.headers.getlist("authorization")
-    if expected is None or len(given) != 1:
-        return False
-    return hmac.compare_digest(given[0].encode(), f"Bearer {expected}".encode())
+    return len(given) == 1 and hmac.compare_digest(given[0].encode(), f"Bearer {expected}".encode())
 
 
 def _came_past_a_proxy(headers: Headers) -> bool:

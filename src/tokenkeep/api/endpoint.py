@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -25,11 +26,20 @@ from tokenkeep.flows.logout import Logout
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Storage
+from tokenkeep.flows.publish_revocations import PublishRevocations
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
 from tokenkeep.verifier import TokenVerifier
 
 B = TypeVar("B", bound=RequestBody)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The revocation feed, where there is one; without a token anyone may read it."""
+
+    publish: PublishRevocations
+    token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Services:
     ready: Callable[[], bool]
     metrics: Callable[[], bytes]
     ops_token: str | None = field(repr=False)
+    feed: Feed | None
     local: bool
 
 
@@ -64,6 +75,12 @@ class Guard(Enum):
     BEARER = "bearer"
     ADMIN = "admin"
     OPERATIONS = "operations"
+    FEED = "feed"
+
+
+async def _stays() -> None:
+    """Wait for somebody who does not go away."""
+    await asyncio.Future()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,8 @@ class Call(Generic[B]):
     from_browser: bool = False
     if_none_match: str | None = None
     path: Mapping[str, str] = field(default_factory=dict)
+    gone: Callable[[], Awaitable[None]] = field(default=_stays, repr=False)
+    """Returns when the client has gone away; for handlers that keep it waiting."""
 
     def bearer(self) -> AccessToken:
         """Return the verified access token of a route that is guarded by one."""
@@ -113,7 +132,8 @@ class Endpoint:
     """One row of the route table.
 
     Attributes:
-        answer: the schema of a success; None for plain text.
+        answer: the schema of a success; None for text that is no JSON.
+        text: the media type of that text.
         query: the schema of its query, if it takes one.
         creates: whether a success has made something that was not there before.
         cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
@@ -136,3 +156,4 @@ class Endpoint:
     own_pages: bool = False
     revalidated: bool = False
     refusals: tuple[str, ...] = ()
+    text: str = "text/plain"

@@ -102,6 +102,7 @@ def describe(endpoints: Sequence[Endpoint], about: About) -> dict[str, Any]:
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "refreshCookie": {"type": "apiKey", "in": "cookie", "name": about.cookie},
                 "operationsToken": {"type": "http", "scheme": "bearer", "description": "The setting ops_token."},
+                "feedToken": {"type": "http", "scheme": "bearer", "description": "The setting feed_token."},
             },
         },
     }
@@ -135,6 +136,8 @@ def _operation(endpoint: Endpoint, about: About) -> dict[str, Any]:
         operation["security"] = [{"accessToken": []}]
     elif endpoint.guard is Guard.OPERATIONS:
         operation["security"] = [{"operationsToken": []}, {}] if about.local else [{"operationsToken": []}]
+    elif endpoint.guard is Guard.FEED:
+        operation["security"] = [{"feedToken": []}, {}]
     elif endpoint.cookie:
         operation["security"] = [{"refreshCookie": []}, {}]
     return operation
@@ -148,7 +151,7 @@ def _query_parameters(query: type[QueryParameters]) -> list[dict[str, Any]]:
 
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.answer is None:
-        return {"description": "Success.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        return {"description": "Success.", "content": {endpoint.text: {"schema": {"type": "string"}}}}
     return {
         "description": "Success.",
         "content": {"application/json": {"schema": _reference(endpoint.answer.__name__)}},

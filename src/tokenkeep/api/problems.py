@@ -48,6 +48,7 @@ class RequestRefused(Exception):
 class _Kind:
     status: int
     sentence: str
+    challenge: str | None = None
 
 
 _KINDS: Final = MappingProxyType(
@@ -58,6 +59,7 @@ _KINDS: Final = MappingProxyType(
         "invalid_refresh_token": _Kind(401, "Invalid refresh token"),
         "missing_token": _Kind(401, "Missing token"),
         "invalid_token": _Kind(401, "Invalid token"),
+        "invalid_feed_token": _Kind(401, "The feed token is missing or wrong", challenge="Bearer"),
         "forbidden": _Kind(403, "Forbidden"),
         "cross_site": _Kind(403, "Cross-site request refused"),
         "https_required": _Kind(403, "Use https; plain http is accepted from the trusted proxies only"),
@@ -111,7 +113,11 @@ def problem(
         msgspec.json.encode(document),
         status_code=kind.status,
         media_type=MEDIA_TYPE,
-        headers={"Cache-Control": "no-store", **(headers or {})},
+        headers={
+            "Cache-Control": "no-store",
+            **({"WWW-Authenticate": kind.challenge} if kind.challenge else {}),
+            **(headers or {}),
+        },
     )
 
 

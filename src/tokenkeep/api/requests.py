@@ -94,6 +94,12 @@ def sender(request: Request) -> Client:
     return Client(printable[:LONGEST_USER_AGENT], address)
 
 
+async def gone(request: Request) -> None:
+    """Return when the client has gone away; what it still sends until then is dropped."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _receive(request: Request) -> bytes:
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or len(declared) > 18 or int(declared) > LARGEST_BODY:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenkeep.api import accounts, keys, operations, sessions
+from tokenkeep.api import accounts, keys, operations, revocations, sessions
 from tokenkeep.api.admin_routes import ADMIN_ROUTES
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.schemas import (
@@ -18,6 +18,7 @@ from tokenkeep.api.schemas import (
     RefreshRequest,
     Registered,
     RegisterRequest,
+    RevocationQuery,
     SessionList,
     TokenResponse,
 )
@@ -109,6 +110,17 @@ ROUTES: Final = (
         JwkSet,
         "Publish the keys that verify access tokens.",
         revalidated=True,
+    ),
+    Endpoint(
+        "GET",
+        "/revocations",
+        Guard.FEED,
+        revocations.revocations,
+        None,
+        "Publish what was revoked since the reader's last document, signed; waits for it where it is told to.",
+        query=RevocationQuery,
+        text=revocations.MEDIA_TYPE,
+        refusals=("invalid_feed_token", "not_found", "storage_unavailable", "unavailable"),
     ),
     Endpoint("GET", "/livez", Guard.PUBLIC, operations.livez, Health, "Tell that the process runs."),
     Endpoint(

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tokenkeep.domain.accounts import DEFAULT_ROLE, LONGEST_NAME, LONGEST_PASSWORD
 from tokenkeep.domain.audit import EventKind, Outcome
+from tokenkeep.flows.publish_revocations import LONGEST_WAIT
 
 # Said in the description only; `domain.accounts` holds to them, with a sentence of its own for each.
 Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_NAME})]
@@ -106,6 +107,16 @@ class AuditQuery(QueryParameters):
         | UnsetType
     ) = UNSET
     limit: _Limit = 50
+
+
+class RevocationQuery(QueryParameters):
+    """Query of `GET /revocations`: what the reader knows already, and how long it waits if there is nothing new."""
+
+    epoch: (
+        Annotated[str, Meta(min_length=1, max_length=64, description="`epoch` of the last document.")] | UnsetType
+    ) = UNSET
+    after: Annotated[int, Meta(ge=0, le=2**53, description="`to` of the last document.")] | UnsetType = UNSET
+    wait: Annotated[int, Meta(ge=0, le=LONGEST_WAIT, description="Seconds to wait for news.")] = 0
 
 
 class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -101,7 +101,24 @@ def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable
     logging.getLogger("_granian").addFilter(_without_trace)
     if is_embedded(settings):
         DataDirectory(settings.data_dir).lock_for_worker()
-    return AuthServer(settings, exclusive=False).app
+    return _told_to_end(AuthServer(settings, exclusive=False))
+
+
+def _told_to_end(server: AuthServer) -> Callable[..., Awaitable[None]]:
+    """Return the application of a server that keeps nobody waiting for news once this process is told to end.
+
+    Requests under way are finished before the life span ends, so that it would hear of it too late.
+    """
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            loop = asyncio.get_running_loop()
+            # The loop's own handlers hear of signals by its wake-up descriptor, and so do not miss any by this.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(server.drain))
+        await server.app(scope, receive, send)
+
+    return app
 
 
 def _without_trace(record: logging.LogRecord) -> bool:

@@ -23,6 +23,7 @@ LARGEST_DOCUMENT: Final = 64 * 1024 * 1024
 """Bytes of the largest document that is read: about a million entries."""
 
 _LONGEST_EPOCH: Final = 64
+_STEP: Final = 1_000
 
 
 class FeedRefused(Exception):
@@ -59,17 +60,26 @@ class FeedDocument:
 
 
 def sign_feed(document: FeedDocument, key: Key) -> str:
-    """Return the document as a signed text."""
-    payload = {
+    """Return the document as a signed text.
+
+    It may be called in a thread of its own: a million entries are written in steps that let others go on between.
+    """
+    head = {
         "iss": document.issuer,
         "iat": document.issued_at,
         "exp": document.expires_at,
         "epoch": document.epoch,
         "from": document.after,
         "to": document.upto,
-        "entries": [[encode_base64url(entry.digest), entry.expires_at] for entry in document.entries],
     }
-    return jws.sign(encode_object(payload), key, header={"typ": FEED_TYPE})
+    steps = range(0, len(document.entries), _STEP)
+    entries = ",".join([_written(document.entries[step : step + _STEP]) for step in steps])
+    payload = b'%b,"entries":[%b]}' % (encode_object(head).removesuffix(b"}"), entries.encode("ascii"))
+    return jws.sign(payload, key, header={"typ": FEED_TYPE})
+
+
+def _written(entries: Sequence[FeedEntry]) -> str:
+    return ",".join([f'["{encode_base64url(entry.digest)}",{entry.expires_at}]' for entry in entries])
 
 
 def read_feed(text: bytes, keys: Key | KeySet, *, algorithms: Sequence[str]) -> FeedDocument:

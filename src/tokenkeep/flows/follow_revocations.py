@@ -1,17 +1,27 @@
-"""Keep this process's revocation set complete: load it once, then read what other processes append."""
+"""Keep this process's revocation set and log complete: load them once, then read what other processes append."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
+from tokenkeep.contract.revocation_feed import FeedEntry
 from tokenkeep.domain.history import Position, check_history
+from tokenkeep.domain.revocation_log import RevocationLog
+from tokenkeep.flows.news import News
 from tokenkeep.flows.ports import Clock, Storage, Transaction
 from tokenkeep.flows.stores import NumberedRevocation
 
 
 class FollowRevocations:
-    """Reads the list of revocations into a set, and vouches for the set for a while after each good read."""
+    """Reads the list of revocations into a set, and vouches for the set for a while after each good read.
+
+    Attributes:
+        log: the same entries in their order.
+        news: told whenever the list has grown.
+        read_at: the instant of the last read of the list, by the database's clock, in milliseconds.
+    """
 
     def __init__(
         self, storage: Storage, revoked: RevocationSet, clock: Clock, *, issuer: str, max_staleness: float
@@ -27,6 +37,10 @@ class FollowRevocations:
         self._latest = 0
         self._revision: int | None = None
         self._expiries = EntryExpiries()
+        self._reading = asyncio.Lock()
+        self.log: Final = RevocationLog()
+        self.news: Final = News()
+        self.read_at = 0
 
     async def remember_access_life(self, life: int) -> None:
         """Have entries kept as long as tokens of this life, in milliseconds, and of every one before it, can matter.
@@ -43,36 +57,67 @@ class FollowRevocations:
             StorageUnavailable: the database did not answer; the set goes stale unless a later call succeeds.
             RolledBack: the database was put back to an older state; the set goes stale, so that nothing is accepted.
         """
-        asked_at = self._clock.monotonic()
-        revision = await self._storage.revision()
-        if self._is_set_back():
-            # What seemed to have expired may not have. All of it is read again.
-            self._reached, self._revision = 0, None
-        if revision != self._revision:
-            await self._read_on()
-            self._revision = revision
-        self._revoked.discard(self._expiries.take_due(self._clock.now()))
-        self._revoked.confirm(asked_at + self._max_staleness)
+        async with self._reading:
+            asked_at = self._clock.monotonic()
+            revision = await self._storage.revision()
+            self._begin_anew_if_set_back()
+            if revision != self._revision:
+                await self._read_on()
+                self._revision = revision
+            self._vouch(asked_at)
 
-    def _is_set_back(self) -> bool:
-        """Tell whether the clock stands earlier than at the last look."""
+    async def look(self) -> None:
+        """Read the list now, so that set, log and `read_at` are those of an instant after the call.
+
+        Raises:
+            StorageUnavailable, RolledBack: as `poll` does.
+        """
+        async with self._reading:
+            asked_at = self._clock.monotonic()
+            self._begin_anew_if_set_back()
+            await self._read_on()
+            self._vouch(asked_at)
+
+    def fresh(self) -> bool:
+        """Tell whether the set may be relied on now."""
+        return self._revoked.fresh(self._clock.monotonic())
+
+    def _begin_anew_if_set_back(self) -> None:
+        """Have all of the list read again if the clock stands earlier than at the last look."""
         before, self._latest = self._latest, self._clock.now()
-        return self._latest < before
+        if self._latest < before:
+            # What seemed to have expired may not have.
+            self._reached, self._revision = 0, None
 
     async def _read_on(self) -> None:
-        position, appended = await self._storage.read(_after, self._reached)
+        after = self._reached
+        read_at, position, appended = await self._storage.read(_after, after)
         if self._position is not None:
             check_history(self._position, position)
-        for numbered in appended:
-            entry = numbered.revocation.entry(self._issuer)
+        numbered = []
+        for each in appended:
+            entry = each.revocation.entry(self._issuer)
             self._revoked.add([entry])
-            self._expiries.note(entry, numbered.expires_at)
+            self._expiries.note(entry, each.expires_at)
+            numbered.append((each.number, FeedEntry(entry, -(-each.expires_at // 1000))))
         self._position = position
         self._reached = position.number
+        self.read_at = read_at
+        if self.log.take(position, numbered, after=after):
+            self.news.tell()
+
+    def _vouch(self, asked_at: float) -> None:
+        """Forget what has expired, and promise that the rest is complete."""
+        now = self._clock.now()
+        self._revoked.discard(self._expiries.take_due(now))
+        self.log.forget_expired(now / 1000)
+        self._revoked.confirm(asked_at + self._max_staleness)
 
 
-async def _after(tx: Transaction, number: int) -> tuple[Position, list[NumberedRevocation]]:
-    return await tx.revocations.position(), await tx.revocations.after(number, now=tx.now)
+async def _after(tx: Transaction, number: int) -> tuple[int, Position, list[NumberedRevocation]]:
+    position = await tx.revocations.position()
+    appended = await tx.revocations.after(number, now=tx.now) if position.number > number else []
+    return tx.now, position, appended
 
 
 async def _register_access_life(tx: Transaction, life: int) -> None:

@@ -217,6 +217,12 @@ class Settings:
     ops_token: Secret | None = _option(
         None, Kind.SECRET, "Bearer token that opens /metrics to others than this machine; at least 32 characters."
     )
+    feed_token: Secret | None = _option(
+        None,
+        Kind.SECRET,
+        "Bearer token with which services read /revocations; at least 32 characters. Without one there is no feed.",
+    )
+    feed_public: bool = _option(False, Kind.BOOLEAN, "Let anyone read /revocations, without a token.")
     api_docs: bool = _option(False, Kind.BOOLEAN, "Serve /openapi.json although the issuer is not a loopback address.")
     audit_retention: timedelta = _option(
         90 * _DAY, Kind.DURATION, "How long audit events are kept.", _between(_DAY, 3650 * _DAY)

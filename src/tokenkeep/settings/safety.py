@@ -14,7 +14,7 @@ from tokenkeep.domain.password_hashes import Argon2Cost
 from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.kinds import format_duration
 from tokenkeep.settings.options import Settings, SettingsError
-from tokenkeep.settings.secret_rules import ops_token, server_secret
+from tokenkeep.settings.secret_rules import feed_token, ops_token, server_secret
 from tokenkeep.settings.transport_rules import database_transport, issuer_transport, listener, tls_issuer
 
 LONGEST_ACCESS: Final = timedelta(hours=1)
@@ -182,4 +182,5 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _rate_limits,
     _password_hashing,
     ops_token,
+    feed_token,
 )

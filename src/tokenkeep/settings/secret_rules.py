@@ -13,7 +13,9 @@ from tokenkeep.settings.kinds import Secret
 from tokenkeep.settings.options import Settings
 
 SHORTEST_OPS_TOKEN: Final = 32
-"""Characters of the shortest operations token."""
+"""Characters of the shortest operations token, and of the shortest feed token."""
+
+_GENERATE: Final = "make one with: tokenkeep secret generate"
 
 
 def server_secret(settings: Settings) -> Iterator[Finding]:
@@ -28,7 +30,7 @@ def server_secret(settings: Settings) -> Iterator[Finding]:
                 "server-secret",
                 False,
                 f"{name} is shorter than {SMALLEST_SECRET} bytes",
-                "make one with: tokenkeep secret generate",
+                _GENERATE,
             )
             continue
         weakness = _weakness(secret)
@@ -36,7 +38,7 @@ def server_secret(settings: Settings) -> Iterator[Finding]:
             yield overridable(
                 "server-secret",
                 f"{name} is weak ({weakness})",
-                "make one with: tokenkeep secret generate",
+                _GENERATE,
                 ("allow_weak_secret", settings.allow_weak_secret),
             )
         else:
@@ -45,15 +47,41 @@ def server_secret(settings: Settings) -> Iterator[Finding]:
 
 def ops_token(settings: Settings) -> Iterator[Finding]:
     """Judge whether the operations token, where there is one, is long and not to be guessed."""
-    fix = "make one with: tokenkeep secret generate"
     if settings.ops_token is None:
         yield Finding("ops-token", True, "metrics are closed to others")
-    elif len(settings.ops_token.reveal()) < SHORTEST_OPS_TOKEN:
-        yield Finding("ops-token", False, f"ops_token is shorter than {SHORTEST_OPS_TOKEN} characters", fix)
-    elif weakness := _weakness(settings.ops_token):
-        yield Finding("ops-token", False, f"ops_token is weak ({weakness})", fix)
     else:
-        yield Finding("ops-token", True, "metrics are closed to those without the ops_token")
+        complaint = _complaint("ops_token", settings.ops_token)
+        yield complaint or Finding("ops-token", True, "metrics are closed to those without the ops_token")
+
+
+def feed_token(settings: Settings) -> Iterator[Finding]:
+    """Judge whether the feed token, where there is one, is long, not to be guessed, and no other secret."""
+    token = settings.feed_token
+    others = {"secret": settings.secret, "ops_token": settings.ops_token}
+    if settings.signing_algorithm.startswith("HS"):
+        yield Finding(
+            "feed-token", True, f"no revocation feed: {settings.signing_algorithm} cannot be verified elsewhere"
+        )
+    elif settings.feed_public:
+        yield Finding("feed-token", True, "anyone may read the revocation feed")
+    elif token is None:
+        yield Finding("feed-token", True, "no revocation feed: neither feed_token nor feed_public is set")
+    elif complaint := _complaint("feed_token", token):
+        yield complaint
+    elif same := [name for name, other in others.items() if other and other.reveal() == token.reveal()]:
+        yield Finding("feed-token", False, f"feed_token is also {same[0]}, which its readers would know", _GENERATE)
+    else:
+        yield Finding("feed-token", True, "the revocation feed is closed to those without the feed_token")
+
+
+def _complaint(name: str, token: Secret) -> Finding | None:
+    """Return what is wrong with a bearer token, if it could be guessed."""
+    rule = name.replace("_", "-")
+    if len(token.reveal()) < SHORTEST_OPS_TOKEN:
+        return Finding(rule, False, f"{name} is shorter than {SHORTEST_OPS_TOKEN} characters", _GENERATE)
+    if weakness := _weakness(token):
+        return Finding(rule, False, f"{name} is weak ({weakness})", _GENERATE)
+    return None
 
 
 def _weakness(secret: Secret) -> str:
