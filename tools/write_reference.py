@@ -77,6 +77,10 @@ PROBLEMS = {
         "the exact code of the token engine; see below.",
         "Refresh, then try again. If new tokens are refused, compare `issuer` with what clients call, and the clocks.",
     ),
+    "invalid_feed_token": Entry(
+        "`/revocations` was asked without an `Authorization: Bearer` header, or with another token than `feed_token`.",
+        "Give the service that follows the feed the token that the server has.",
+    ),
     "forbidden": Entry(
         "The token is good, but the account's role does not suffice. For administrators: the role was taken away, or "
         "all sessions were ended, a moment ago.",
@@ -95,6 +99,7 @@ PROBLEMS = {
     ),
     "not_found": Entry(
         "There is no such path, or it is not for this caller: `/metrics` without the operations token, "
+        "`/revocations` where neither `feed_token` nor `feed_public` is set or tokens are signed with a shared secret, "
         "`/openapi.json` without `api_docs`, `/register` without `registration`, an id that nobody has, something that "
         "belongs to another account.",
         "Compare the path with `tokenkeep openapi`. For metrics, send `Authorization: Bearer` with the `ops_token`.",
@@ -203,6 +208,14 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
     "rate-limits": ({"rate_limits": False, "issuer": "https://auth.example.com"},),
     "password-hashing": ({"argon2_memory": 8_192},),
     "ops-token": ({"ops_token": Secret("short")}, {"ops_token": Secret("changeme" * 8)}),
+    "feed-token": (
+        {"feed_token": Secret("short")},
+        {"feed_token": Secret("changeme" * 8)},
+        {
+            "feed_token": Secret("one token for two purposes, 7a3f9c"),
+            "ops_token": Secret("one token for two purposes, 7a3f9c"),
+        },
+    ),
 }
 """Settings that break each safety rule."""
 

@@ -233,12 +233,16 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
 
 
 def _feed(settings: Settings, publish: PublishRevocations) -> Feed | None:
-    """Return the revocation feed; None where it is not set up, or where nobody else can verify its signature."""
-    if settings.signing_algorithm.startswith("HS"):
+    if not _has_feed(settings):
         return None
-    if settings.feed_public:
-        return Feed(publish, token=None)
-    return Feed(publish, settings.feed_token.reveal()) if settings.feed_token else None
+    token = None if settings.feed_public or settings.feed_token is None else settings.feed_token.reveal()
+    return Feed(publish, token)
+
+
+def _has_feed(settings: Settings) -> bool:
+    """Tell whether the feed is set up, and others can verify its signature without being able to make one."""
+    wanted = settings.feed_public or settings.feed_token is not None
+    return wanted and not settings.signing_algorithm.startswith("HS")
 
 
 def chores_of(graph: ObjectGraph) -> list[Chore]:
@@ -256,7 +260,7 @@ def chores_of(graph: ObjectGraph) -> list[Chore]:
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:
     """Return the rows of the route table to serve, with their description where it may be seen."""
-    served = routes_served(registration=settings.registration)
+    served = routes_served(registration=settings.registration, feed=_has_feed(settings))
     if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
         return served
     return described(served, _about(settings))

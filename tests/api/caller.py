@@ -32,6 +32,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_refresh_token": (401, "Invalid refresh token"),
     "missing_token": (401, "Missing token"),
     "invalid_token": (401, "Invalid token"),
+    "invalid_feed_token": (401, "The feed token is missing or wrong"),
     "forbidden": (403, "Forbidden"),
     "cross_site": (403, "Cross-site request refused"),
     "https_required": (403, "Use https; plain http is accepted from the trusted proxies only"),
@@ -150,4 +151,5 @@ def assert_problem(
 CHALLENGES: Final = {
     "missing_token": "Bearer",
     "invalid_token": 'Bearer error="invalid_token"',
+    "invalid_feed_token": "Bearer",
 }

@@ -19,10 +19,11 @@ from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.sessions import RefreshToken
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings
+from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.sql.database import SqlTransaction
 
 WRONG: Final = "wrong-horse-battery"
+FEED_TOKEN: Final = "a feed token, long enough: 5b8e21d7"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Scene:
 @pytest.fixture
 async def scene(settings: Settings, clock: SettableClock) -> AsyncIterator[Scene]:
     """A server that serves every route, with Ada, Root and the disabled Eve."""
-    async with AuthServer(replace(settings, registration=True), clock=clock) as server:
+    changed = replace(settings, registration=True, feed_token=Secret(FEED_TOKEN))
+    async with AuthServer(changed, clock=clock) as server:
         call = Caller(server)
         await server.accounts.create("Eve", PASSWORD, role="user", actor="operator")
         await server.accounts.disable("Eve", actor="operator")
@@ -233,6 +235,11 @@ TRAIL: Final[dict[str, tuple[Act, list[Told]]]] = {
     ),
     "GET /admin/audit": (lambda scene: scene.call("GET", "/admin/audit", bearer=scene.root.access), []),
     "GET /.well-known/jwks.json": (lambda scene: scene.call("GET", "/.well-known/jwks.json"), []),
+    "GET /revocations": (lambda scene: scene.call("GET", "/revocations", bearer=FEED_TOKEN), []),
+    "GET /revocations without its token": (
+        lambda scene: scene.call("GET", "/revocations", bearer=scene.root.access),
+        [("request_refused", "refused", "anyone", None)],
+    ),
     "GET /livez": (lambda scene: scene.call("GET", "/livez"), []),
     "GET /readyz": (lambda scene: scene.call("GET", "/readyz"), []),
     "GET /metrics": (lambda scene: scene.call("GET", "/metrics"), []),
@@ -294,5 +301,5 @@ async def test_a_route_leaves_exactly_its_events(scene: Scene, story: str):
 
 def test_every_route_has_its_story():
     """No route is missing from the table."""
-    routes = {f"{route.method} {route.path}" for route in routes_served(registration=True)}
+    routes = {f"{route.method} {route.path}" for route in routes_served(registration=True, feed=True)}
     assert routes <= TRAIL.keys()

@@ -23,22 +23,23 @@ from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings
+from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.memory import MemoryLimiter
 
 JSON = {"Content-Type": "application/json"}
-SECURITY = {"refreshCookie": "apiKey", "accessToken": "http", "operationsToken": "http"}
+SECURITY = {"refreshCookie": "apiKey", "accessToken": "http", "operationsToken": "http", "feedToken": "http"}
+FEED_TOKEN = "a feed token, long enough: 5b8e21d7"
 
 
 ABOUT = About("http://127.0.0.1:8000", ("http://127.0.0.1:8000",), "refreshToken", "0.0.0")
-ROWS = described(routes_served(registration=True), ABOUT)
+ROWS = described(routes_served(registration=True, feed=True), ABOUT)
 DOCUMENT = describe(ROWS, ABOUT)
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Settings of a server that serves every route."""
-    return replace(settings, registration=True)
+    return replace(settings, registration=True, feed_token=Secret(FEED_TOKEN))
 
 
 @pytest.fixture
@@ -113,6 +114,7 @@ def test_guards_are_declared(document: dict[str, Any]):
         bearer = route.guard in {Guard.BEARER, Guard.ADMIN}
         assert ({"accessToken": []} in security) is bearer, route.path
         assert ({"operationsToken": []} in security) is (route.guard is Guard.OPERATIONS), route.path
+        assert ({"feedToken": []} in security) is (route.guard is Guard.FEED), route.path
 
 
 def test_metrics_are_declared_open_to_this_machine_only():
@@ -136,6 +138,7 @@ def test_queries_are_described(document: dict[str, Any]):
     """Each query parameter is described with what it may be, and none is required."""
     for path, names in (
         ("/admin/users", ["after", "limit"]),
+        ("/revocations", ["epoch", "after", "wait"]),
         (
             "/admin/audit",
             ["event", "actor", "accountId", "sessionId", "address", "since", "before", "olderThan", "limit"],
@@ -203,6 +206,8 @@ class Provoker:
         arguments: dict[str, Any] = {}
         if self.endpoint.guard in {Guard.BEARER, Guard.ADMIN}:
             arguments["bearer"] = self.session.access
+        if self.endpoint.guard is Guard.FEED:
+            arguments["bearer"] = FEED_TOKEN
         if self.endpoint.cookie and self.endpoint.path != "/login":
             arguments["cookie"] = self.session.refresh
         if self.endpoint.body_required:
@@ -233,6 +238,9 @@ class Provoker:
     async def invalid_token(self) -> httpx2.Response:
         return await self.send(bearer="x")
 
+    async def invalid_feed_token(self) -> httpx2.Response:
+        return await self.send(bearer="x")
+
     async def forbidden(self) -> httpx2.Response:
         self.session = await self.call.login("Ada")
         return await self.send()
@@ -257,7 +265,7 @@ class Provoker:
 
     async def invalid_field(self) -> httpx2.Response:
         if self.endpoint.query is not None:
-            return await self.send(query="?limit=0")
+            return await self.send(query="?wait=31" if self.endpoint.guard is Guard.FEED else "?limit=0")
         return await self.send(json={**self._body(), "unknown": 1})
 
     async def name_taken(self) -> httpx2.Response:
@@ -280,6 +288,7 @@ class Provoker:
         follow = self.call.server.graph.follow_revocations
         self.monkeypatch.setattr(follow, "_revision", None)
         self.monkeypatch.setattr(follow, "_read_on", _fails)
+        self.monkeypatch.setattr(follow, "look", _stands_still)
         self.call.server._clock.elapse(5.0)  # type: ignore[attr-defined]
         return await self.send()
 
@@ -335,6 +344,10 @@ async def _endless():
 
 async def _fails() -> None:
     raise OSError("no look succeeds")
+
+
+async def _stands_still() -> None:
+    """Look at nothing."""
 
 
 async def _not_found(*_: Any, **__: Any) -> None:
@@ -432,6 +445,7 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "delete /admin/users/{user}/sessions": lambda call, session: on_ada(call, "DELETE", "/sessions", session),
     "get /admin/audit": lambda call, session: call("GET", "/admin/audit?limit=1", bearer=session.access),
     "get /.well-known/jwks.json": lambda call, _: call("GET", "/.well-known/jwks.json"),
+    "get /revocations": lambda call, _: call("GET", "/revocations", bearer=FEED_TOKEN),
     "get /livez": lambda call, _: call("GET", "/livez"),
     "get /readyz": lambda call, _: call("GET", "/readyz"),
     "get /metrics": lambda call, _: Caller(call.server, "127.0.0.1")("GET", "/metrics"),

@@ -66,6 +66,9 @@ SAFE: list[dict[str, Any]] = [
     {"issuer": "http://localhost:8000", "allowed_origins": ("http://localhost:5173",)},
     {"trusted_proxies": ("10.0.0.5", "10.1.0.0/16", "2001:db8::/48")},
     {"ops_token": Secret("an-operations-token-of-32-chars.")},
+    {"feed_token": Secret("a-feed-token-of-32-characters-7a"), "ops_token": Secret("an-operations-token-of-32-chars.")},
+    {"feed_public": True},
+    {"signing_algorithm": "HS256", "feed_public": True},
     {"rate_limits": False},
     {"argon2_memory": 47_104, "argon2_passes": 1},
     {"argon2_memory": 7_168, "argon2_passes": 5},
@@ -128,6 +131,11 @@ UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"trusted_proxies": ("nginx",)}, "no address", None),
     ({"trusted_proxies": ("*",)}, "no address", None),
     ({"ops_token": Secret("x" * 31)}, "ops_token is shorter", None),
+    ({"ops_token": Secret("changeme" * 8)}, "ops_token is weak", None),
+    ({"feed_token": Secret("a-feed-token-of-31-characters-7")}, "feed_token is shorter", None),
+    ({"feed_token": Secret("changeme" * 8)}, "feed_token is weak", None),
+    ({"feed_token": Secret(STRONG), "ops_token": Secret(STRONG)}, "feed_token is also ops_token", None),
+    ({"feed_token": Secret(STRONG), "secret": Secret(STRONG)}, "feed_token is also secret", None),
     *(({"database_url": Secret(url)}, "sslmode=", "insecure_database") for url in ELSEWHERE_AND_NOT_VERIFIED),
     ({"database_url": Secret("postgresql://db.example.com:five/x")}, "cannot be read", None),
     ({"database_url": Secret("postgresql://db.example.com/x?sslmode=always")}, "unknown sslmode", None),
@@ -170,7 +178,7 @@ def test_all_complaints_come_at_once():
 
 def test_complaints_do_not_show_secrets():
     """What is wrong with a secret is said without showing it."""
-    settings = Settings(secret=Secret("hunter2"), ops_token=Secret("hunter3"))
+    settings = Settings(secret=Secret("hunter2"), ops_token=Secret("hunter3"), feed_token=Secret("hunter4"))
     text = repr(judge_safety(settings))
     assert "hunter" not in text
     with pytest.raises(SettingsError) as refusal:

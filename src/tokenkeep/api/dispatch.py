@@ -116,15 +116,13 @@ def _is_operator(services: Services, request: Request) -> bool:
 
 
 def _check_feed_reader(services: Services, request: Request) -> None:
-    """Return if there is a revocation feed, and the request may read it.
+    """Return if the request may read the revocation feed.
 
     Raises:
-        RequestRefused: there is none, or the feed token is missing or wrong.
+        RequestRefused: the feed token is missing or wrong.
     """
     feed = services.feed
-    if feed is None:
-        raise RequestRefused("not_found")
-    if feed.token is not None and not _has_token(request, feed.token):
+    if feed is None or (feed.token is not None and not _has_token(request, feed.token)):
         raise RequestRefused("invalid_feed_token", noted="invalid_feed_token")
 
 

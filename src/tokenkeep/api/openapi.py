@@ -137,7 +137,7 @@ def _operation(endpoint: Endpoint, about: About) -> dict[str, Any]:
     elif endpoint.guard is Guard.OPERATIONS:
         operation["security"] = [{"operationsToken": []}, {}] if about.local else [{"operationsToken": []}]
     elif endpoint.guard is Guard.FEED:
-        operation["security"] = [{"feedToken": []}, {}]
+        operation["security"] = [{"feedToken": []}]
     elif endpoint.cookie:
         operation["security"] = [{"refreshCookie": []}, {}]
     return operation

@@ -111,17 +111,6 @@ ROUTES: Final = (
         "Publish the keys that verify access tokens.",
         revalidated=True,
     ),
-    Endpoint(
-        "GET",
-        "/revocations",
-        Guard.FEED,
-        revocations.revocations,
-        None,
-        "Publish what was revoked since the reader's last document, signed; waits for it where it is told to.",
-        query=RevocationQuery,
-        text=revocations.MEDIA_TYPE,
-        refusals=("invalid_feed_token", "not_found", "storage_unavailable", "unavailable"),
-    ),
     Endpoint("GET", "/livez", Guard.PUBLIC, operations.livez, Health, "Tell that the process runs."),
     Endpoint(
         "GET",
@@ -160,6 +149,20 @@ REGISTRATION: Final = Endpoint(
 """Served where it is allowed; elsewhere there is no such path."""
 
 
-def routes_served(*, registration: bool) -> list[Endpoint]:
+FEED: Final = Endpoint(
+    "GET",
+    "/revocations",
+    Guard.FEED,
+    revocations.revocations,
+    None,
+    "Publish what was revoked since the reader's last document, signed; waits for it where it is told to.",
+    query=RevocationQuery,
+    text=revocations.MEDIA_TYPE,
+    refusals=("invalid_feed_token", "storage_unavailable", "unavailable"),
+)
+"""Served where there is a revocation feed; elsewhere there is no such path."""
+
+
+def routes_served(*, registration: bool, feed: bool = False) -> list[Endpoint]:
     """Return the rows that a server serves."""
-    return [*ROUTES, REGISTRATION] if registration else list(ROUTES)
+    return [*ROUTES, *([REGISTRATION] if registration else []), *([FEED] if feed else [])]

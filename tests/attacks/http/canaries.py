@@ -14,6 +14,7 @@ WRONG_PASSWORD: Final = "canary password 8d1f bad"
 MISTYPED_NAME: Final = "canary-password-as-name-77aa"
 SERVER_SECRET: Final = "canary-of-the-server-secret-0b1c2d3e4f5061728394a5b6"
 OPS_TOKEN: Final = "canary-of-the-operations-token-66f7e8d9c0b1a2f3e4"
+FEED_TOKEN: Final = "canary-of-the-feed-token-9d0c1b2a3f4e5d6c7b8a"
 BASIC: Final = "Basic " + base64.b64encode(b"canary-user:canary-basic-password").decode()
 DPOP: Final = "canary-dpop-proof.canary-dpop-payload.canary-dpop-signature"
 FORGED_REFRESH: Final = "tkr_" + "canaryForgedRefreshToken" * 3
@@ -22,7 +23,7 @@ DATABASE_PASSWORD: Final = "canary-of-the-database-password"
 
 FIXED: Final = (
     *(PASSWORD, NEW_PASSWORD, WRONG_PASSWORD, MISTYPED_NAME, SERVER_SECRET, OPS_TOKEN, BASIC, DPOP, FORGED_REFRESH),
-    *(FORGED_ACCESS, DATABASE_PASSWORD),
+    *(FORGED_ACCESS, DATABASE_PASSWORD, FEED_TOKEN),
 )
 
 

@@ -26,6 +26,7 @@ from tests.attacks.http.canaries import (
     BASIC,
     DATABASE_PASSWORD,
     DPOP,
+    FEED_TOKEN,
     FORGED_ACCESS,
     FORGED_REFRESH,
     MISTYPED_NAME,
@@ -77,6 +78,8 @@ FORCED = (
     "tokenkeep.flows.logout.Logout.logout",
     "tokenkeep.flows.issue_tokens.TokenIssuer.issue",
     "tokenkeep.flows.key_ring.KeyRing.signer",
+    "tokenkeep.flows.publish_revocations.PublishRevocations.answer",
+    "tokenkeep.flows.publish_revocations.sign_feed",
     "tokenkeep.flows.key_ring.KeyRing.public_keys",
     "tokenkeep.passwords.pool.HashingPool.verify",
     "tokenkeep.passwords.pool.HashingPool.hash",
@@ -128,7 +131,11 @@ def written() -> Callable[[], str]:
 async def victim(attack: OpenServer) -> Attacker:
     """A server whose secrets, and whose one account's password, are canaries."""
     attacker: Attacker = await attack(
-        secret=Secret(SERVER_SECRET), ops_token=Secret(OPS_TOKEN), rate_limits=False, registration=True
+        secret=Secret(SERVER_SECRET),
+        ops_token=Secret(OPS_TOKEN),
+        feed_token=Secret(FEED_TOKEN),
+        rate_limits=False,
+        registration=True,
     )
     await attacker.server.accounts.create(NAME, PASSWORD, role="admin", actor="operator")
     return attacker
@@ -242,6 +249,7 @@ def test_settings_and_keys_show_no_secret(canaries: Canaries) -> None:
         secret=Secret(SERVER_SECRET),
         previous_secrets=(Secret(PASSWORD * 2),),
         ops_token=Secret(OPS_TOKEN),
+        feed_token=Secret(FEED_TOKEN),
         database_url=Secret(f"postgresql://canary:{DATABASE_PASSWORD}@127.0.0.1/none"),
     )
     ring = SecretRing(SERVER_SECRET.encode())
@@ -270,7 +278,7 @@ def test_the_real_server_writes_no_secret_anywhere(
     tmp_path_factory: pytest.TempPathFactory, canaries: Canaries
 ) -> None:
     """The process with all its libraries, logging everything: no secret on its outputs, nor among its arguments."""
-    environ = {"TOKENKEEP_SECRET": SERVER_SECRET, "TOKENKEEP_OPS_TOKEN": OPS_TOKEN}
+    environ = {"TOKENKEEP_SECRET": SERVER_SECRET, "TOKENKEEP_OPS_TOKEN": OPS_TOKEN, "TOKENKEEP_FEED_TOKEN": FEED_TOKEN}
     with ServerProcess(tmp_path_factory.mktemp("canaries"), environ=environ, log_level="debug") as process:
         process.start()
         process.add_user(NAME, PASSWORD)
@@ -333,7 +341,12 @@ def test_no_command_prints_a_secret(tmp_path: Path, canaries: Canaries, monkeypa
     assert {*COMMANDS, *LEFT_OUT} <= set(_names(commands)), "a command is gone"
     unknown = set(_names(commands)) - {*COMMANDS, *LEFT_OUT}
     assert not unknown, f"tell this test how to call {unknown}"
-    environ = {"TOKENKEEP_SECRET": SERVER_SECRET, "TOKENKEEP_OPS_TOKEN": OPS_TOKEN, "TOKENKEEP_DATA_DIR": "data"}
+    environ = {
+        "TOKENKEEP_SECRET": SERVER_SECRET,
+        "TOKENKEEP_OPS_TOKEN": OPS_TOKEN,
+        "TOKENKEEP_FEED_TOKEN": FEED_TOKEN,
+        "TOKENKEEP_DATA_DIR": "data",
+    }
     asyncio.run(_prepare(tmp_path / "data"))
     database = f"postgresql://canary:{DATABASE_PASSWORD}@127.0.0.1:1/none"
 
@@ -342,6 +355,7 @@ def test_no_command_prints_a_secret(tmp_path: Path, canaries: Canaries, monkeypa
             environ,
             {**environ, "TOKENKEEP_SECRET": SERVER_SECRET[:20]},
             {**environ, "TOKENKEEP_OPS_TOKEN": OPS_TOKEN[:20]},
+            {**environ, "TOKENKEEP_FEED_TOKEN": FEED_TOKEN[:20]},
             {**environ, "TOKENKEEP_DATABASE_URL": database},
             {**environ, "TOKENKEEP_DATABASE_URL": f"mysql://canary:{DATABASE_PASSWORD}@127.0.0.1/none"},
             {
@@ -393,7 +407,13 @@ async def _story(victim: Attacker, canaries: Canaries) -> list[Reply]:
         ),
         await victim.ask("GET", f"/me?access_token={tokens['access']}"),
     ]
-    for value in (FORGED_ACCESS, f"{tokens['access']}x", f"{tokens['access']} {tokens['access']}", OPS_TOKEN):
+    for value in (
+        FORGED_ACCESS,
+        f"{tokens['access']}x",
+        f"{tokens['access']} {tokens['access']}",
+        OPS_TOKEN,
+        FEED_TOKEN,
+    ):
         refused.append(await victim.ask("GET", "/me", headers=[("Authorization", f"Bearer {value}")]))
     for header in (("Authorization", BASIC), ("DPoP", DPOP), ("Cookie", f"refreshToken={FORGED_REFRESH}")):
         for route in routes_served(registration=True):
@@ -436,11 +456,13 @@ def _requests(tokens: dict[str, str]) -> list[tuple[tuple[str, str], dict[str, A
     order = {path: place for place, path in enumerate(("/refresh", "/login", "/password", "/logout", "/sessions"), 1)}
     requests = []
     for route in sorted(
-        routes_served(registration=True), key=lambda each: (order.get(each.path, 0), each.method == "DELETE")
+        routes_served(registration=True, feed=True), key=lambda each: (order.get(each.path, 0), each.method == "DELETE")
     ):
         headers = {"Content-Type": "application/json"}
         if tokens:
             headers["Authorization"] = f"Bearer {tokens['access']}"
+        if route.path == "/revocations":
+            headers["Authorization"] = f"Bearer {FEED_TOKEN}"
         if tokens and route.path != "/login":  # a login ends the session of the cookie that comes with it
             headers["Cookie"] = f"refreshToken={tokens['refresh']}"
         content = json.dumps(bodies.get(route.path, {})).encode() if route.body else b""

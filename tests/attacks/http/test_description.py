@@ -19,6 +19,7 @@ from tests.system.visitor import Visitor
 from tokenkeep.settings import Secret
 
 OPS_TOKEN: Final = "operations-token-for-the-description-test"
+FEED_TOKEN: Final = "feed-token-for-the-description-test-7a3f"
 
 # 422 is what a name with invisible characters gets: no schema can tell those.
 CONFIGURATION: Final = """
@@ -75,7 +76,10 @@ async def test_what_any_route_may_refuse_is_declared_for_each(attacker: Attacker
 
 async def test_a_route_wants_what_it_is_declared_to_want(attack: OpenServer) -> None:
     """Routes that declare a scheme are closed without it; those that declare none, or leave a choice, are open."""
-    attacker = await attack(issuer="https://auth.example.test", ops_token=Secret(OPS_TOKEN))
+    tokens = {"operationsToken": OPS_TOKEN, "feedToken": FEED_TOKEN}
+    attacker = await attack(
+        issuer="https://auth.example.test", ops_token=Secret(OPS_TOKEN), feed_token=Secret(FEED_TOKEN)
+    )
     document = await attacker.document()
     stranger = {"client": "203.0.113.9", "scheme": "https", "host": "auth.example.test"}
     schemes = document["components"]["securitySchemes"]
@@ -85,10 +89,11 @@ async def test_a_route_wants_what_it_is_declared_to_want(attack: OpenServer) -> 
         where = filled(path)
         reply = await attacker.ask(method, where, headers=[JSON], body=b"{}", **stranger)
         wanted = [name for choice in security for name in choice]
-        closed = reply.status == 404 or (reply.status == 401 and reply.json()["code"] == "missing_token")
-        assert closed is (wanted in (["accessToken"], ["operationsToken"])), f"{method} {path} {reply.status}"
-        if "operationsToken" in wanted:
-            good = ("Authorization", f"Bearer {OPS_TOKEN}")
+        missing = {"missing_token", "invalid_feed_token"}
+        closed = reply.status == 404 or (reply.status == 401 and reply.json()["code"] in missing)
+        assert closed is (wanted in (["accessToken"], *([name] for name in tokens))), f"{method} {path} {reply.status}"
+        for name in set(wanted) & set(tokens):
+            good = ("Authorization", f"Bearer {tokens[name]}")
             assert (await attacker.ask(method, where, headers=[good], **stranger)).status == 200
 
 

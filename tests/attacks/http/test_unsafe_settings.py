@@ -79,6 +79,13 @@ UNSAFE: Final = {
     "weak hashing": Unsafe("password-hashing", {"ARGON2_MEMORY": "8192"}, "argon2_memory"),
     "short operations token": Unsafe("ops-token", {"OPS_TOKEN": "a-token-of-31-characters-abcdef"}, "ops_token"),
     "known operations token": Unsafe("ops-token", {"OPS_TOKEN": "changeme" * 8}, "ops_token is weak"),
+    "short feed token": Unsafe("feed-token", {"FEED_TOKEN": "a-token-of-31-characters-abcdef"}, "feed_token"),
+    "known feed token": Unsafe("feed-token", {"FEED_TOKEN": "changeme" * 8}, "feed_token is weak"),
+    "feed token that opens metrics": Unsafe(
+        "feed-token",
+        {"FEED_TOKEN": "one-token-for-two-purposes-7a3f9c", "OPS_TOKEN": "one-token-for-two-purposes-7a3f9c"},
+        "feed_token is also ops_token",
+    ),
     "repeated operations token": Unsafe("ops-token", {"OPS_TOKEN": "ab" * 32}, "ops_token is weak"),
 }
 
@@ -125,7 +132,7 @@ def test_unsafe_settings_do_not_start(run: Run, tmp_path: Path, what: str) -> No
     assert "serves" not in out
     assert unsafe.override is None or unsafe.override.lower() in err
     assert not list(tmp_path.iterdir())
-    for name in ("SECRET", "PREVIOUS_SECRETS", "OPS_TOKEN"):
+    for name in ("SECRET", "PREVIOUS_SECRETS", "OPS_TOKEN", "FEED_TOKEN"):
         assert unsafe.given.get(name, "nothing") not in err
 
 
