@@ -23,7 +23,7 @@ MOST_WAITING: Final = 1_000
 """Readers that wait at the same time; any more are answered at once."""
 MOST_AT_ONCE: Final = 1_000
 """Entries that are signed at once: some two milliseconds. Longer documents are made in a thread, one at a time."""
-MOST_ENTRIES: Final = 1_300_000
+MOST_ENTRIES: Final = 1_250_000
 """Entries of the longest document that readers still read."""
 LARGEST_STEP_BACK: Final = 5
 """Seconds that the clock may be set back before documents are dated back too."""
