@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard, Services
 from tokenkeep.api.frame import ROUTE, note_refusal
+from tokenkeep.api.outbox import OutboxResponse
 from tokenkeep.api.problems import CREATED, NOT_MODIFIED, SUCCESS, RequestRefused, problem_of
 from tokenkeep.api.requests import gone, read_body, read_query, sender
 from tokenkeep.contract.access_token import AccessToken
@@ -141,7 +142,8 @@ def _response(endpoint: Endpoint, answer: Answer) -> Response:
     if answer.not_modified:
         return Response(status_code=NOT_MODIFIED, headers=headers)
     status = CREATED if endpoint.creates else SUCCESS
-    return Response(answer.encoded(), status_code=status, media_type=answer.media_type, headers=headers)
+    response = Response(answer.encoded(), status_code=status, media_type=answer.media_type, headers=headers)
+    return OutboxResponse(answer.outbox, response) if answer.outbox is not None else response
 
 
 def _note(services: Services, request: Request, error: Exception) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from tokenkeep.api.cookies import CookiePolicy
+from tokenkeep.api.outbox import Outbox
 from tokenkeep.api.schemas import QueryParameters, RequestBody, ResponseBody
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.sessions import Client
@@ -40,6 +41,7 @@ class Feed:
 
     publish: PublishRevocations
     token: str | None = field(repr=False)
+    outbox: Outbox = field(default_factory=Outbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     media_type: str = "application/json"
     not_modified: bool = False
+    outbox: Outbox | None = None
+    """By which way it is sent, if it can be large."""
 
     def encoded(self) -> bytes:
         """Return the body as it is sent."""

@@ -21,7 +21,8 @@ async def revocations(call: Call[Any]) -> Answer:
     feed = cast("Feed", call.services.feed)
     query = cast("RevocationQuery", call.query)
     answering = feed.publish.answer(_known(query), wait=query.wait)
-    return Answer(await _unless(call.gone, answering) if query.wait else await answering, media_type=MEDIA_TYPE)
+    text = await _unless(call.gone, answering) if query.wait else await answering
+    return Answer(text, media_type=MEDIA_TYPE, outbox=feed.outbox)
 
 
 def _known(query: RevocationQuery) -> Position | None:
