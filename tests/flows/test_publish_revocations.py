@@ -11,6 +11,7 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
+from tokenkeep import assembly
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.contract.revocation_feed import LARGEST_DOCUMENT, FeedDocument, FeedEntry, read_feed, sign_feed
 from tokenkeep.domain.accounts import Account
@@ -134,18 +135,22 @@ async def test_nothing_new_is_confirmed_when_the_wait_is_over(stage: Stage, node
     assert document.issued_at == first.issued_at + 7
 
 
-async def test_a_logout_wakes_who_waits(stage: Stage, ada: Account):
-    """What this process revokes leaves at once, without waiting for the next look."""
-    publish = stage.parts.publish_revocations
-    pair = await stage.login()
-    before = read_feed(await publish.answer(None), stage.parts.key_ring.public_keys(), algorithms=["ES256"])
-    task = asyncio.create_task(publish.answer(of(before), wait=LONG))
-    while not publish.waiting:
-        await asyncio.sleep(0)
-    await stage.logout(pair.refresh_token)
-    text = await asyncio.wait_for(task, PATIENCE)
-    document = read_feed(text, stage.parts.key_ring.public_keys(), algorithms=["ES256"])
-    assert (document.after, document.upto, len(document.entries)) == (0, 1, 1)
+async def test_a_logout_wakes_who_waits(settings: Settings, clock: SettableClock, monkeypatch: pytest.MonkeyPatch):
+    """What this process revokes leaves at once, without waiting for the next look: here that would be an hour."""
+    monkeypatch.setattr(assembly, "REVOCATION_POLL", 3_600.0)
+    async with AuthServer(settings, clock=clock) as server:
+        stage = Stage(server, clock)
+        await stage.add()
+        publish = stage.parts.publish_revocations
+        pair = await stage.login()
+        position = stage.parts.follow_revocations.log.position
+        task = asyncio.create_task(publish.answer(position, wait=LONG))
+        while not publish.waiting:
+            await asyncio.sleep(0)
+        await stage.logout(pair.refresh_token)
+        text = await asyncio.wait_for(task, PATIENCE)
+        document = read_feed(text, stage.parts.key_ring.public_keys(), algorithms=["ES256"])
+        assert (document.after, document.upto, len(document.entries)) == (0, 1, 1)
 
 
 @pytest.fixture
@@ -304,6 +309,42 @@ async def test_a_look_that_took_too_long_vouches_for_nothing(stage: Stage, secon
     else:
         with pytest.raises(Unavailable):
             await node.ask()
+
+
+class Held:
+    """The real storage, whose first answer is on its way until the test lets it arrive."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.arrives = asyncio.Event()
+        self.reads = 0
+        self.transact = storage.transact
+        self.revision = storage.revision
+
+    async def read(self, *steps):
+        """Return what was there when it was asked for."""
+        self.reads += 1
+        first = self.reads == 1
+        found = await self._storage.read(*steps)
+        if first:
+            await self.arrives.wait()
+        return found
+
+
+async def test_no_look_overtakes_another(stage: Stage):
+    """A look that began earlier and was answered late takes nothing back of what a later one has seen."""
+    held = Held(stage.parts.storage)
+    node = Node(stage, held)
+    early = asyncio.create_task(node.publish.answer(None))
+    while not held.reads:
+        await asyncio.sleep(0)
+    await append(stage, 2)
+    late = asyncio.create_task(node.follow.poll())
+    await asyncio.wait([late], timeout=0.1)
+    held.arrives.set()
+    await asyncio.gather(early, late)
+    assert node.follow.log.position.number == 2
+    assert len(node.follow.log) == 2
 
 
 async def test_looks_are_shared(stage: Stage, node: Node, monkeypatch: pytest.MonkeyPatch):
