@@ -227,7 +227,7 @@ def test_other_shapes_are_malformed(token):
 
 def test_an_empty_header_is_told():
     """Nothing before the first dot is no header, and said to be none."""
-    with pytest.raises(MalformedToken, match="no header$"):
+    with pytest.raises(MalformedToken, match=r"no header$"):
         verify(f".{BODY}.{SIGNATURE}")
 
 
