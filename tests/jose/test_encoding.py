@@ -302,6 +302,7 @@ def test_huge_integers_raise_nothing_else(length, sign):
 
 def test_nesting_is_bounded_exactly():
     """The greatest depth is read and one more is refused, for objects, arrays and brackets inside strings."""
+    assert MAX_DEPTH == 32
     inside = MAX_DEPTH - 1
     arrays = b'{"a":' + b"[" * inside + b"]" * inside + b"}"
     objects = b'{"a":' * inside + b"{}" + b"}" * inside
