@@ -50,8 +50,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("encoding", "one more: _LONGEST_INTEGER: Final = 4300"): "what is around an integer makes the text longer still",
     (
         "encoding",
-        "never: type(mapping) is dict and _TEXT.issuperset(map(type, mapping))"
-        " and _SIMPLE.issuperset(map(type, mapping.values()))",
+        (
+            "never: type(mapping) is dict and _TEXT.issuperset(map(type, mapping))"
+            " and _SIMPLE.issuperset(map(type, mapping.values()))"
+        ),
     ): "a short cut: the copy of what needs no copying is the same",
     (
         "encoding",
