@@ -59,6 +59,12 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "encoding",
         "without: data.rfind(b'{') == 0 and data.rfind(b'[') < 0",
     ): "a short cut: looking at each value finds the same",
+    (
+        "encoding",
+        "without: _CONTAINERS.isdisjoint(map(type, value.values()))",
+    ): "a short cut: what is taken for nested is looked at once more",
+    ("encoding", "without: not flat"): "a short cut: the exact count finds that nothing is nested",
+    ("encoding", "without: data.count(b'{') + data.count(b'[') > MAX_DEPTH"): "a short cut: the exact count is made",
     ("jws", "without: ''"): "the header's algorithm was accepted before, so it is a text; only the type checker asks",
     ("keys", "without: 0"): "every HMAC algorithm has a signature size; only the type checker asks",
 }
