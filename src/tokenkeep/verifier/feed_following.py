@@ -190,7 +190,7 @@ class FeedFollowing:
         if self.revoked.fresh(now):
             return
         if not self.usable(now):
-            raise CannotTell(self._doubt(), retry_after=max(1, math.ceil(self._next_at - now)))
+            raise CannotTell(self._doubt(), retry_after=math.ceil(max(1.0, self._next_at - now)))
         self._accepted_stale += 1
 
     def usable(self, now: float) -> bool:
