@@ -111,17 +111,20 @@ class Followed:
         """Run a coroutine in the event loop of the verifier."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
-    def close(self) -> None:
-        """Close the verifier, then the event loop."""
+    def close_the_verifier(self) -> None:
+        """Close the verifier; its event loop goes on."""
         if isinstance(self.verifier, TokenVerifier):
             self.verifier.close()
         else:
             self.run(self.verifier.aclose())
-        if self._thread.is_alive():
-            self.run(self._loop.shutdown_default_executor())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+
+    def close(self) -> None:
+        """Close the verifier, then the event loop."""
+        self.close_the_verifier()
+        self.run(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _is_idle(self) -> bool:
         feed = self.verifier._feed
