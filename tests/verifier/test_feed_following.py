@@ -280,7 +280,7 @@ def test_no_answer_has_the_server_hammered(answer: str, most: float):
         ask = follower.ask()
         follower.take(ask, served(answer, follower, ask, len(asks)))
         asks.append(ask)
-    assert len(asks) <= most
+        assert len(asks) <= most
     assert min(later.sent - earlier.sent for earlier, later in pairwise(asks)) >= PACE
 
 

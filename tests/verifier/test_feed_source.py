@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -134,7 +135,9 @@ def test_closing_leaves_nothing_behind(follow: Follow, feed: FeedPublisher):
     """A request that waits for news is given up: no thread, no task and no connection is left."""
     verifier = follow()
     verifier.follow(token())
+    begun = time.monotonic()
     verifier.close_the_verifier()
+    assert time.monotonic() - begun < 5.0, "it would have waited for 15 seconds"
     assert NAME not in [thread.name for thread in threads()]
     assert tasks(verifier) == []
     wait_until(lambda: threads() == [], "nothing is downloaded")
