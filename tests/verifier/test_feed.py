@@ -410,6 +410,7 @@ def test_stale_may_be_accepted_and_is_told(follow: Follow, feed: FeedPublisher, 
     feed.let_go()
     verifier.wait_for("the failure", lambda: verifier.status.failures == 1)
     verifier.let_pass(STALENESS)
+    verifier.wait_for("another failure", lambda: verifier.status.failures == 2)
     assert verifier.verdict(token()) == "good"
     assert verifier.verdict(token()) == "good"
     assert verifier.verdict(token(token_id="gone")) == "invalid_token: revoked"

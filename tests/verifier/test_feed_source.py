@@ -376,15 +376,17 @@ def test_applications_follow_while_they_live(feed: FeedPublisher, clock: Settabl
     with TestClient(app) as client:
         wait_until(lambda: len(feed.questions) == 1, "the feed is followed before the first request")
         assert client.get("/orders", headers=headers).json() == "Ada"
+        course = verifier._feed._course
+        assert course is not None
         feed.status = 500
         clock.elapse(STALENESS)
+        course._loop.call_soon_threadsafe(course.wake.set)
+        wait_until(lambda: verifier.revocation_status().failures == 1, "the failure")
         answer = client.get("/orders", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert answer.headers["Retry-After"]
         feed.status = 200
         feed.revoke(SESSION)
-        course = verifier._feed._course
-        assert course is not None
         clock.elapse(20.0)
         course._loop.call_soon_threadsafe(course.wake.set)
         wait_until(lambda: verifier.revocation_status().fresh, "recovery")

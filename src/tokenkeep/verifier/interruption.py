@@ -10,7 +10,8 @@ class Interruption:
     """Ends, from another thread, what a thread waits for now, and whatever it would wait for next."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: whoever gives up may be a finalizer, which runs in any thread at any moment.
+        self._lock = threading.RLock()
         self._given_up = False
         self._ends: tuple[Callable[[], object], ...] = ()
 
