@@ -17,7 +17,7 @@ from tokenkeep.jose import KeySet
 from tokenkeep.verifier import KeyFetching, RevocationFeed
 from tokenkeep.verifier.feed import LONGEST_WAIT
 from tokenkeep.verifier.feed_client import FEED_PATH, MEDIA_TYPE
-from tokenkeep.verifier.feed_following import FIRST_PAUSE, LONGEST_PAUSE, PACE
+from tokenkeep.verifier.feed_following import FIRST_PAUSE, LONGEST_PAUSE, PACE, PACE_OF_NEWS
 from tokenkeep.verifier.feed_reading import FeedReading
 from tools import write_feed_vector
 
@@ -128,8 +128,9 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
     ):
         assert str(round(number)) in re.findall(r"\d+", text), text
         assert text in PAGE, text
-    assert PACE == 0.25
-    assert "at least a quarter of a second" in PAGE
+    assert (PACE, PACE_OF_NEWS) == (0.25, 0.05)
+    assert "at least 0.25 s" in PAGE
+    assert "(0.05 s after news)" in PAGE
     assert f"{FIRST_PAUSE} s * 2^(n-1)" in PAGE
     assert RevocationFeed(max_staleness=timedelta(seconds=40)).wait == 10
     assert "at most a quarter of `max_staleness`" in PAGE

@@ -357,7 +357,9 @@ def test_document_of_an_unknown_key_costs_one_fetch_per_cooldown(follow: Follow,
     assert len([request for request in feed.web.requests if "jwks" in request.path]) == 2
 
 
-@pytest.mark.parametrize("keys", [KEY.public(), KeySet([KEY.public()]), lambda: KeySet([KEY.public()])], ids=repr)
+@pytest.mark.parametrize(
+    "keys", [KEY.public(), KeySet([KEY.public()]), lambda: KeySet([KEY.public()])], ids=["key", "set", "function"]
+)
 def test_feed_is_followed_with_given_keys(follow: Follow, feed: FeedPublisher, keys: Any):
     """Where keys are given, documents are held to them, and none are fetched."""
     feed.revoke(SESSION)
@@ -521,7 +523,7 @@ def test_feed_is_followed_over_https_or_on_this_machine(verifier: type, policy: 
         {"revocations": "https://auth.example/revocations"},
         {"revocations": []},
     ],
-    ids=str,
+    ids=["rfc 9068", "plain", "http", "shared secret", "address", "list"],
 )
 def test_verifier_that_could_not_hold_to_the_feed_cannot_be_made(verifier: type, changes: dict[str, Any]):
     """Tokens that need not name what is revoked, feeds that anybody could write, and what is no feed are refused."""
