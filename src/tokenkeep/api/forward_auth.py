@@ -5,6 +5,7 @@ Not here: what the proxies do with it (`deploy/`, docs/proxies.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,6 +28,8 @@ IDENTITY_HEADERS: Final = (
     "X-Auth-Expires",
 )
 """What every success carries, so that a proxy that copies them leaves nothing of a client's own."""
+
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
 
 
 def verifier_asked_for(query: QueryParameters | None, verifiers: Mapping[str, TokenVerifier]) -> TokenVerifier:
@@ -64,4 +67,9 @@ def identity_headers(token: AccessToken) -> dict[str, str]:
         token.session_id,
         str(int(token.expires_at)),
     )
-    return dict(zip(IDENTITY_HEADERS, (quote(value or "", safe="") for value in values), strict=True))
+    return dict(zip(IDENTITY_HEADERS, (_encoded(value) for value in values), strict=True))
+
+
+def _encoded(value: str | None) -> str:
+    # Most values are unreserved, and this is asked about every request of a service.
+    return value if value is not None and _UNRESERVED.fullmatch(value) else quote(value or "", safe="")
