@@ -108,6 +108,19 @@ class AuditQuery(QueryParameters):
     limit: _Limit = 50
 
 
+class VerifyQuery(QueryParameters):
+    """Query of `GET /verify`; it is written by a proxy."""
+
+    audience: Annotated[str, Meta(description="Whom the token must be for; the issuer by default.")] | UnsetType = UNSET
+    role: (
+        Annotated[
+            str,
+            Meta(pattern="^[a-z][a-z0-9_-]*$", max_length=32, description="The role that the token must carry."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """A response body."""
 
