@@ -1,7 +1,10 @@
 """A service of its own that accepts the access tokens of an auth server elsewhere.
 
+pip install 'tokenkeep[fastapi]' granian
 tokenkeep serve --audiences http://127.0.0.1:8001
 ISSUER=http://127.0.0.1:8000 AUDIENCE=http://127.0.0.1:8001 granian --interface asgi --port 8001 orders_service:app
+
+A token for it comes with {"audience":"http://127.0.0.1:8001"} in the body of the auth server's /login.
 """
 
 from __future__ import annotations

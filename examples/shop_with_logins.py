@@ -1,5 +1,6 @@
 """An application with its own logins: the auth server is a part of it, mounted at /auth.
 
+pip install 'tokenkeep[server,fastapi]' uvicorn
 export TOKENKEEP_ISSUER=http://127.0.0.1:8000/auth
 uvicorn shop_with_logins:app
 tokenkeep users add Ada --role admin

@@ -59,7 +59,8 @@ PURE_BUT_FOR = {
 }
 
 # Where an error becomes an HTTP status. 500 is left out: it is a likely size, and nothing answers it on purpose.
-STATUS_FILES = ("api/problems.py", "verifier/verifier.py", "verifier/challenge.py")
+# The client of the feed reads what another server answered with, and tells what to do about it.
+STATUS_FILES = ("api/problems.py", "verifier/verifier.py", "verifier/challenge.py", "verifier/feed_client.py")
 REFUSALS = {400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 421, 422, 429, 431, 501, 502, 503, 504}
 STATUS_KEYWORDS = {"status", "status_code"}
 

@@ -44,6 +44,27 @@ NEAREST = {
 
 # Mutants that behave like the original, by module and what was done: the reason why no test can tell.
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("algorithms", "without: kind is not list"): "a short cut: a list is a Sequence as well",
+    ("algorithms", "without: kind is not tuple"): "a short cut: a tuple is a Sequence as well",
+    ("arguments", "never: type(given) is str"): "a short cut: the value of a plain string is itself",
+    ("encoding", "one more: _LONGEST_INTEGER: Final = 4300"): "what is around an integer makes the text longer still",
+    (
+        "encoding",
+        (
+            "never: type(mapping) is dict and _TEXT.issuperset(map(type, mapping))"
+            " and _SIMPLE.issuperset(map(type, mapping.values()))"
+        ),
+    ): "a short cut: the copy of what needs no copying is the same",
+    (
+        "encoding",
+        "without: data.rfind(b'{') == 0 and data.rfind(b'[') < 0",
+    ): "a short cut: looking at each value finds the same",
+    (
+        "encoding",
+        "without: _CONTAINERS.isdisjoint(map(type, value.values()))",
+    ): "a short cut: what is taken for nested is looked at once more",
+    ("encoding", "without: not flat"): "a short cut: the exact count finds that nothing is nested",
+    ("encoding", "without: data.count(b'{') + data.count(b'[') > MAX_DEPTH"): "a short cut: the exact count is made",
     ("jws", "without: ''"): "the header's algorithm was accepted before, so it is a text; only the type checker asks",
     ("keys", "without: 0"): "every HMAC algorithm has a signature size; only the type checker asks",
 }

@@ -6,7 +6,7 @@ Not here: opening, closing and serving (`server`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
@@ -126,7 +126,7 @@ class Outside:
     secret_ring: SecretRing
     clock: Clock
     revoked: RevocationSet
-    verifier: TokenVerifier
+    verifiers: Mapping[str, TokenVerifier]
     observe_event: Callable[[Event], None]
     exposition: Callable[[], bytes]
     mark: HighWaterMark
@@ -218,7 +218,8 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             administer=AdministerRemotely(storage, creator, changer, shortest=settings.password_min_length),
             register=Register(creator, admission),
             key_ring=key_ring,
-            verifier=outside.verifier,
+            verifier=outside.verifiers[settings.issuer],
+            verifiers=outside.verifiers,
             storage=storage,
             refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),

@@ -24,7 +24,7 @@ from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
-from tokenkeep.policies import frame_policy
+from tokenkeep.policies import frame_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
@@ -73,16 +73,8 @@ class AuthServer:
         self._graph: ObjectGraph | None = None
         self._http: ASGIApp | None = None
         self._exit = AsyncExitStack()
-        self.verifier: Final = TokenVerifier(
-            issuer=self.settings.issuer,
-            audience=self.settings.issuer,
-            algorithms=list(ALGORITHMS),
-            keys=self._verification_keys,
-            revocations=self._revoked,
-            leeway=self.settings.leeway,
-            clock=lambda: self._clock.now() / 1000,
-            monotonic=self._clock.monotonic,
-        )
+        self._verifiers = {name: self._verifier_for(name) for name in token_policy(self.settings).audiences}
+        self.verifier: Final = self._verifiers[self.settings.issuer]
         """Verifies the server's own access tokens; for routes of an application that embeds it."""
 
     @property
@@ -277,7 +269,7 @@ class AuthServer:
             secret_ring=secret_ring,
             clock=self._clock,
             revoked=self._revoked,
-            verifier=self.verifier,
+            verifiers=self._verifiers,
             observe_event=self._metrics.count_event,
             exposition=lambda: self._metrics.exposition(
                 revocations=len(self._revoked),
@@ -306,6 +298,18 @@ class AuthServer:
         await receive()
         await self.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _verifier_for(self, audience: str) -> TokenVerifier:
+        return TokenVerifier(
+            issuer=self.settings.issuer,
+            audience=audience,
+            algorithms=list(ALGORITHMS),
+            keys=self._verification_keys,
+            revocations=self._revoked,
+            leeway=self.settings.leeway,
+            clock=lambda: self._clock.now() / 1000,
+            monotonic=self._clock.monotonic,
+        )
 
     def _verification_keys(self) -> KeySet:
         return self.graph.key_ring.verification_keys()

@@ -173,6 +173,16 @@ TRAIL: Final[dict[str, tuple[Act, list[Told]]]] = {
         [STRANGER],
     ),
     "GET /me without a token": (lambda scene: scene.call("GET", "/me"), []),
+    "GET /verify": (lambda scene: scene.call("GET", "/verify", bearer=scene.ada.access), []),
+    "GET /verify without a token": (lambda scene: scene.call("GET", "/verify"), []),
+    "GET /verify with a forged token": (
+        lambda scene: scene.call("GET", "/verify", bearer=scene.ada.access[:-4] + "AAAA"),
+        [STRANGER],
+    ),
+    "GET /verify for another role": (
+        lambda scene: scene.call("GET", "/verify?role=admin", bearer=scene.ada.access),
+        [("token_refused", "refused", "anyone", "ada")],
+    ),
     "GET /sessions": (lambda scene: scene.call("GET", "/sessions", bearer=scene.ada.access), []),
     "DELETE /sessions/{session}": (
         lambda scene: scene.call(

@@ -111,7 +111,7 @@ def test_guards_are_declared(document: dict[str, Any]):
     assert schemes["refreshCookie"]["name"] == "refreshToken"
     for route in ROWS:
         security = document["paths"][route.path][route.method.lower()].get("security", [])
-        bearer = route.guard in {Guard.BEARER, Guard.ADMIN}
+        bearer = route.guard in {Guard.BEARER, Guard.AUDIENCE, Guard.ADMIN}
         assert ({"accessToken": []} in security) is bearer, route.path
         assert ({"operationsToken": []} in security) is (route.guard is Guard.OPERATIONS), route.path
         assert ({"feedToken": []} in security) is (route.guard is Guard.FEED), route.path
@@ -137,6 +137,7 @@ def test_document_says_nothing_secret(document: dict[str, Any]):
 def test_queries_are_described(document: dict[str, Any]):
     """Each query parameter is described with what it may be, and none is required."""
     for path, names in (
+        ("/verify", ["audience", "role"]),
         ("/admin/users", ["after", "limit"]),
         ("/revocations", ["epoch", "after", "wait"]),
         (
@@ -204,7 +205,7 @@ class Provoker:
     async def send(self, **changes: Any) -> httpx2.Response:
         """Send a request that would be good, changed in what is given."""
         arguments: dict[str, Any] = {}
-        if self.endpoint.guard in {Guard.BEARER, Guard.ADMIN}:
+        if self.endpoint.guard in {Guard.BEARER, Guard.AUDIENCE, Guard.ADMIN}:
             arguments["bearer"] = self.session.access
         if self.endpoint.guard is Guard.FEED:
             arguments["bearer"] = FEED_TOKEN
@@ -243,7 +244,7 @@ class Provoker:
 
     async def forbidden(self) -> httpx2.Response:
         self.session = await self.call.login("Ada")
-        return await self.send()
+        return await self.send(query="?role=admin" if self.endpoint.path == "/verify" else "")
 
     async def cross_site(self) -> httpx2.Response:
         return await self.send(headers={"Origin": "https://evil.example"})
@@ -265,7 +266,8 @@ class Provoker:
 
     async def invalid_field(self) -> httpx2.Response:
         if self.endpoint.query is not None:
-            return await self.send(query="?wait=31" if self.endpoint.guard is Guard.FEED else "?limit=0")
+            wrong = {"/verify": "?role=!", "/revocations": "?wait=31"}
+            return await self.send(query=wrong.get(self.endpoint.path, "?limit=0"))
         return await self.send(json={**self._body(), "unknown": 1})
 
     async def name_taken(self) -> httpx2.Response:
@@ -430,6 +432,7 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "post /refresh": lambda call, session: call("POST", "/refresh", cookie=session.refresh),
     "post /logout": lambda call, _: call("POST", "/logout"),
     "get /me": lambda call, session: call("GET", "/me", bearer=session.access),
+    "get /verify": lambda call, session: call("GET", "/verify?role=admin", bearer=session.access),
     "get /admin": lambda call, session: call("GET", "/admin", bearer=session.access),
     "get /sessions": lambda call, session: call("GET", "/sessions", bearer=session.access),
     "post /register": lambda call, _: call("POST", "/register", json=BODIES["/register"]),
@@ -470,6 +473,9 @@ async def test_successes_are_what_is_described(call: Caller, document: dict[str,
     answer = await SUCCESSES[operation](call, await call.login("Root"))
     [status] = good_statuses(document["paths"][path][method])
     assert answer.status_code == int(status)
+    assert answer.headers.keys() >= {
+        name.lower() for name in document["paths"][path][method]["responses"][status].get("headers", {})
+    }
     content = document["paths"][path][method]["responses"][status]["content"]
     media_type = answer.headers["content-type"].partition(";")[0]
     assert media_type in content

@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import ssl
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import httpx2
 import pytest
 
 from tests.certificate import Certificate
+from tests.deployment.proxy_process import Site, changed, nginx_command, running
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 
-DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
 PASSWORD: Final = "correct-horse-battery"
 # On Linux all of 127.0.0.0/8 is loopback, so that a client can have another address than the proxy.
 CLIENT = "127.0.0.5" if sys.platform == "linux" else "127.0.0.1"
 PRETENDED: Final = "203.0.113.9"
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where a proxy listens and what it needs: its port, Tokenkeep's port, a folder of its own with a certificate."""
-
-    port: int
-    upstream: int
-    folder: Path
-
-
 def nginx(site: Site) -> list[str]:
     """Set nginx up, and return its command."""
-    server = _changed(
+    server = changed(
         "nginx.conf",
         {
             "listen 443 ssl;": f"listen 127.0.0.1:{site.port} ssl;",
@@ -52,13 +37,7 @@ def nginx(site: Site) -> list[str]:
             "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
         },
     )
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "".join(f"{kind}_temp_path {site.folder}/{kind};" for kind in kinds)
-    (site.folder / "nginx.conf").write_text(
-        f"pid {site.folder}/nginx.pid; error_log {site.folder}/error.log; events {{}}\n"
-        f"http {{ access_log off; {places}\n{server}\n}}\n"
-    )
-    return ["nginx", "-p", str(site.folder), "-c", f"{site.folder}/nginx.conf", "-g", "daemon off;"]
+    return nginx_command(site.folder, server)
 
 
 def haproxy(site: Site) -> list[str]:
@@ -66,7 +45,7 @@ def haproxy(site: Site) -> list[str]:
     (site.folder / "both.pem").write_bytes(
         (site.folder / "cert.pem").read_bytes() + (site.folder / "key.pem").read_bytes()
     )
-    changed = _changed(
+    text = changed(
         "haproxy.cfg",
         {
             "bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl",
@@ -74,14 +53,14 @@ def haproxy(site: Site) -> list[str]:
             "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
         },
     )
-    (site.folder / "haproxy.cfg").write_text(changed)
+    (site.folder / "haproxy.cfg").write_text(text)
     return ["haproxy", "-db", "-f", f"{site.folder}/haproxy.cfg"]
 
 
 def caddy(site: Site) -> list[str]:
     """Set Caddy up, and return its command; its certificate is the test's, since it must not ask anyone for one."""
     tls = f"tls {site.folder}/cert.pem {site.folder}/key.pem"
-    changed = _changed(
+    text = changed(
         "Caddyfile",
         {
             "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
@@ -89,7 +68,7 @@ def caddy(site: Site) -> list[str]:
             "{$TOKENKEEP_UPSTREAM:127.0.0.1:8000}": f"127.0.0.1:{site.upstream}",
         },
     )
-    (site.folder / "Caddyfile").write_text(changed)
+    (site.folder / "Caddyfile").write_text(text)
     return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
 
 
@@ -135,7 +114,7 @@ def setup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with ServerProcess(folder, issuer=f"https://localhost:{port}", trusted_proxies="127.0.0.1") as server:
         server.start()
         server.add_user("Ada", PASSWORD)
-        with _running(PROXIES[name](Site(port, server.port, folder)), folder):
+        with running(PROXIES[name](Site(port, server.port, folder)), folder):
             ready = Setup(port, server, context)
             wait_until(ready.answers, f"{name} passes requests on")
             yield ready
@@ -183,26 +162,3 @@ def test_the_proxy_limits_attempts_to_log_in(setup: Setup, host: int, path: str)
         assert statuses[0] == 422 or CLIENT == "127.0.0.1"
         assert statuses[-1] == 429
         assert client.get("/me").status_code == 401
-
-
-def _changed(name: str, changes: Mapping[str, str]) -> str:
-    """Return a file of deploy/ with some words replaced, each of which must be there."""
-    text = (DEPLOY / name).read_text("utf-8")
-    for old, new in changes.items():
-        assert old in text, f"deploy/{name} does not contain {old}"
-        text = text.replace(old, new)
-    return text
-
-
-@contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[None]:
-    log = folder / "proxy.log"
-    own_places = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder))
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **own_places})
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(LONGEST_WAIT)
-            print(f"--- {command[0]} ---\n{log.read_text('utf-8', 'replace')}---")

@@ -55,5 +55,5 @@ def test_no_address_is_somebodys(file: Path):
     # A user and no host is a unix socket of this machine.
     elsewhere = [address for address in addresses if not urlsplit(address).netloc.endswith("@")]
     hosts = {re.sub(r"^.*@|:\d+$", "", urlsplit(address).netloc) or address for address in elsewhere}
-    allowed = {"tokenkeep", "postgres", "db.internal", "host", "TOKENKEEP_UPSTREAM"}
+    allowed = {"tokenkeep", "tokenkeep_verify", "orders", "postgres", "db.internal", "host", "TOKENKEEP_UPSTREAM"}
     assert {host for host in hosts if not OF_EXAMPLES.fullmatch(host) and host not in allowed} == set()

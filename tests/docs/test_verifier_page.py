@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from tokenkeep.api.keys import MAX_AGE
+from tokenkeep.contract.revocation_feed import LARGEST_DOCUMENT
 from tokenkeep.jose.key_set import MAX_PUBLISHED_KEYS
-from tokenkeep.verifier import KeyFetching, Profile, Refused, challenge
+from tokenkeep.verifier import KeyFetching, Profile, Refused, RevocationFeed, RevocationStatus, challenge
+from tokenkeep.verifier.feed import LONGEST_WAIT
+from tokenkeep.verifier.feed_following import FIRST_PAUSE, LONGEST_PAUSE
 from tokenkeep.verifier.jwks import LARGEST_KEY_SET
 from tokenkeep.verifier.key_cache import LONGEST_AGE, REFRESH_FROM, REFRESH_SPREAD, SHORTEST_AGE, USUAL_AGE
 
@@ -24,7 +28,7 @@ PAGE: Final = (ROOT / "docs" / "verifier.md").read_text("utf-8")
 def names() -> dict[str, Any]:
     """What the blocks of Python on the page define, run in order, in one program."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "docs/verifier.md", "exec"), names)
@@ -45,6 +49,9 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
     """Limits and durations are written as they are."""
     usual = KeyFetching()
     for number, text in (
+        (LONGEST_WAIT, "30 seconds at most"),
+        (LONGEST_PAUSE, "at most 10 seconds apart"),
+        (LARGEST_DOCUMENT / 1024**2, "at most 64 MiB"),
         (LARGEST_KEY_SET / 1024, "at most 256 KiB"),
         (usual.timeout.total_seconds(), "within 5 seconds"),
         (MAX_PUBLISHED_KEYS, "at most 100;"),
@@ -60,6 +67,8 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
         assert str(round(number)) in re.findall(r"\d+", text), text
         assert text in PAGE, text
     assert usual.stale_limit == timedelta(hours=1)
+    assert FIRST_PAUSE == 0.5
+    assert "tried again after half a second" in PAGE
     assert "up to an hour longer" in PAGE
 
 
@@ -70,7 +79,7 @@ def test_every_log_line_is_told():
         for file in sorted((ROOT / "src/tokenkeep/verifier").glob("*.py"))
         for level, line in re.findall(r'_log\.(\w+)\(\s*"([^"]+)"', file.read_text("utf-8"))
     ]
-    assert len(calls) == 4
+    assert len(calls) == 10
     for line, level in calls:
         assert f"| `{line.replace('… … refused', '… refused')}` | {level} |" in PAGE
 
@@ -85,3 +94,11 @@ def test_the_page_names_every_refusal_and_profile():
             assert kind.challenge is None or f"{line}`WWW-Authenticate: {kind.challenge}`" in PAGE
     for profile in Profile:
         assert f"`{profile.name}`" in PAGE
+
+
+def test_the_page_names_what_a_feed_takes_and_tells():
+    """Each argument of the feed and each member of its status is named."""
+    for field in fields(RevocationFeed):
+        assert f"| `{field.name}` |" in PAGE, field.name
+    for field in fields(RevocationStatus):
+        assert f"`{field.name}`" in PAGE, field.name

@@ -56,6 +56,7 @@ def test_signatures_verify_and_nothing_else_does(name):
         signature[1:],
         signature + b"\0",
         b"\0" + signature,
+        signature[: size // 2] + b"\0" + signature[size // 2 :],  # both halves still the same numbers
         bytes([signature[0] ^ 1]) + signature[1:],
         signature[:-1] + bytes([signature[-1] ^ 1]),
         signature * 100,
@@ -89,6 +90,12 @@ def test_algorithms_are_named_by_strings(name):
         algorithm_named(name)
     with pytest.raises(WrongType):
         accepted_algorithms([name])
+
+
+def test_the_type_of_a_wrong_name_is_told():
+    """Whoever lists something else than names reads which of them is none."""
+    with pytest.raises(WrongType, match="not by int"):
+        accepted_algorithms(["ES256", 1])
 
 
 def test_accepted_algorithms_become_a_set():

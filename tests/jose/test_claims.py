@@ -99,6 +99,7 @@ def test_the_whole_range_of_instants_is_accepted():
     assert refused(errors.TokenNotYetValid, **claims(iat=MAX_INSTANT)).claim == "iat"
     error = refused(errors.TokenNotYetValid, **claims(nbf=MAX_INSTANT))
     assert error.valid_from == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    verify(token(payload=claims(exp=MAX_INSTANT)), now=MAX_INSTANT, leeway=timedelta(seconds=1))
 
 
 def test_maximum_age_counts_from_iat():

@@ -39,6 +39,7 @@ def test_elements_are_found(data, found):
         b"\2\2\7",
         b"\4\x80",
         b"\4\x80\0\0",
+        b"\4\x80" + bytes(128),
         b"\4\x81",
         b"\4\x82\1",
         b"\4\x81\x80" + bytes(127),

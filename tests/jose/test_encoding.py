@@ -300,8 +300,21 @@ def test_huge_integers_raise_nothing_else(length, sign):
         decode_object(b'{"a":' + sign + b"9" * length + b"}")
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"[1]", ": not an object"), (b"{", ""), (b'{"a":' + b"[" * 9999 + b"]" * 9999 + b"}", ": nested too deep")],
+    ids=["array", "broken", "deep"],
+)
+def test_what_is_wrong_with_a_text_is_told(data, said):
+    """The message tells an array from broken JSON and from what is nested too deep to be read."""
+    with pytest.raises(MalformedJson) as caught:
+        decode_object(data)
+    assert caught.value.message == f"malformed JSON{said}"
+
+
 def test_nesting_is_bounded_exactly():
     """The greatest depth is read and one more is refused, for objects, arrays and brackets inside strings."""
+    assert MAX_DEPTH == 32
     inside = MAX_DEPTH - 1
     arrays = b'{"a":' + b"[" * inside + b"]" * inside + b"}"
     objects = b'{"a":' * inside + b"{}" + b"}" * inside

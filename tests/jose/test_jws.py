@@ -225,6 +225,12 @@ def test_other_shapes_are_malformed(token):
         assert caught.value.message.startswith("malformed token: ")
 
 
+def test_an_empty_header_is_told():
+    """Nothing before the first dot is no header, and said to be none."""
+    with pytest.raises(MalformedToken, match=r"no header$"):
+        verify(f".{BODY}.{SIGNATURE}")
+
+
 @pytest.mark.parametrize(("dots", "said"), [(0, 1), (1, 2), (3, 4), (4, 5), (9, 10)])
 def test_the_number_of_segments_is_said(dots, said):
     """The message counts the segments, five of which an encrypted token has."""

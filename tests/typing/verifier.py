@@ -18,6 +18,8 @@ from tokenkeep.verifier import (
     KeyStatus,
     Profile,
     Refused,
+    RevocationFeed,
+    RevocationStatus,
     TokenVerifier,
 )
 from tokenkeep.verifier.asgi import TokenGuard, respond_to_refusal
@@ -46,6 +48,17 @@ def in_threads(request: Request) -> None:
     TokenVerifier(issuer=ISSUER, audience=AUDIENCE)  # type: ignore[call-arg]
     TokenVerifier(ISSUER, AUDIENCE, ["ES256"])  # type: ignore[call-arg]
     TokenVerifier(issuer=ISSUER, audience=AUDIENCE, algorithms=["ES256"], profile="plain")  # type: ignore[arg-type]
+
+
+def with_a_feed() -> None:
+    """What is revoked is followed by a policy whose staleness must be given."""
+    feed = RevocationFeed(max_staleness=timedelta(seconds=30), token="x", when_stale="accept")
+    verifier = TokenVerifier(issuer=ISSUER, audience=AUDIENCE, algorithms=["ES256"], revocations=feed)
+    assert_type(verifier.revocation_status(), RevocationStatus)
+    AsyncTokenVerifier(issuer=ISSUER, audience=AUDIENCE, algorithms=["ES256"], revocations=feed)
+    RevocationFeed(token="x")  # type: ignore[call-arg]
+    RevocationFeed(max_staleness=30)  # type: ignore[arg-type]
+    RevocationFeed(max_staleness=timedelta(seconds=30), when_stale="ignore")  # type: ignore[arg-type]
 
 
 async def in_an_event_loop() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.settable_clock import SettableClock
 from tests.verifier.driven import KINDS, Driven
+from tests.verifier.feed_publisher import FeedPublisher, publishing_feed
+from tests.verifier.followed import Followed
 from tests.verifier.publisher import Publisher, publishing
 from tests.verifier.requests_to_judge import KEY
 
@@ -36,5 +38,27 @@ def drive(kind: str, publisher: Publisher, clock: SettableClock) -> Iterator[Dri
         def make(**arguments: object) -> Driven:
             given = {"jwks_url": publisher.url, "monotonic": clock.monotonic, **arguments}
             return verifiers.enter_context(closing(Driven(kind, **given)))
+
+        yield make
+
+
+@pytest.fixture
+def feed(clock: SettableClock) -> Iterator[FeedPublisher]:
+    """A publisher of a good key set and of a feed."""
+    with publishing_feed(clock) as publisher:
+        yield publisher
+
+
+Follow = Callable[..., Followed]
+
+
+@pytest.fixture
+def follow(kind: str, feed: FeedPublisher, clock: SettableClock) -> Iterator[Follow]:
+    """Makes verifiers of a kind that follow the feed and go by the clock of the test; all are closed."""
+    with ExitStack() as verifiers:
+        verifiers.callback(feed.end)
+
+        def make(**arguments: object) -> Followed:
+            return verifiers.enter_context(closing(Followed(kind, feed, clock, **arguments)))
 
         yield make

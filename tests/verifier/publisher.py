@@ -61,6 +61,10 @@ class Publisher:
         if self.behaviour is not None:
             self.behaviour(handler)
             return
+        self.send(handler)
+
+    def send(self, handler: Handler) -> None:
+        """Answer one request with what is published."""
         tag = self.headers.get("ETag")
         unchanged = self.status == 200 and tag is not None and handler.headers.get("If-None-Match") == tag
         handler.send_response(304 if unchanged else self.status)

@@ -46,7 +46,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What handlers may call."""
+    """What handlers may call. `verifiers` are by audience and begin with `verifier`, that of this server itself."""
 
     login: Login
     refresh: Refresh
@@ -60,6 +60,7 @@ class Services:
     register: Register
     key_ring: KeyRing
     verifier: TokenVerifier
+    verifiers: Mapping[str, TokenVerifier]
     storage: Storage
     refusals: NoteRefusals
     cookies: CookiePolicy
@@ -75,6 +76,8 @@ class Guard(Enum):
 
     PUBLIC = "public"
     BEARER = "bearer"
+    AUDIENCE = "audience"
+    """The bearer of a token for the audience that the query names."""
     ADMIN = "admin"
     OPERATIONS = "operations"
     FEED = "feed"
@@ -143,6 +146,7 @@ class Endpoint:
         cookie: whether it takes or sets the refresh cookie, so that only certain pages may call it.
         own_pages: whether only certain pages may call it although it neither takes nor sets the cookie.
         revalidated: whether a client that names what it has may be told that it has it already.
+        headers: the headers of a success that are an answer in themselves.
         refusals: the codes that this route answers besides those that any route may.
     """
 
@@ -159,5 +163,6 @@ class Endpoint:
     cookie: bool = False
     own_pages: bool = False
     revalidated: bool = False
+    headers: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     text: str = "text/plain"

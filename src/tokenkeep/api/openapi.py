@@ -124,7 +124,7 @@ def _operation(endpoint: Endpoint, about: About) -> dict[str, Any]:
         for name in _PATH_PARAMETER.findall(endpoint.path)
     ]
     if endpoint.query is not None:
-        parameters += _query_parameters(endpoint.query)
+        parameters += _query_parameters(endpoint.query, about)
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -132,7 +132,7 @@ def _operation(endpoint: Endpoint, about: About) -> dict[str, Any]:
             "required": endpoint.body_required,
             "content": {"application/json": {"schema": _reference(endpoint.body.__name__)}},
         }
-    if endpoint.guard in {Guard.BEARER, Guard.ADMIN}:
+    if endpoint.guard in {Guard.BEARER, Guard.AUDIENCE, Guard.ADMIN}:
         operation["security"] = [{"accessToken": []}]
     elif endpoint.guard is Guard.OPERATIONS:
         operation["security"] = [{"operationsToken": []}, {}] if about.local else [{"operationsToken": []}]
@@ -143,19 +143,24 @@ def _operation(endpoint: Endpoint, about: About) -> dict[str, Any]:
     return operation
 
 
-def _query_parameters(query: type[QueryParameters]) -> list[dict[str, Any]]:
+def _query_parameters(query: type[QueryParameters], about: About) -> list[dict[str, Any]]:
     _, components = msgspec.json.schema_components([query], ref_template="#/components/schemas/{name}")
     properties: dict[str, Any] = components[query.__name__]["properties"]
+    if "audience" in properties:
+        properties["audience"]["enum"] = list(about.audiences)
     return [{"name": name, "in": "query", "required": False, "schema": each} for name, each in properties.items()]
 
 
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.answer is None:
         return {"description": "Success.", "content": {endpoint.text: {"schema": {"type": "string"}}}}
-    return {
+    success: dict[str, Any] = {
         "description": "Success.",
         "content": {"application/json": {"schema": _reference(endpoint.answer.__name__)}},
     }
+    if endpoint.headers:
+        success["headers"] = {name: {"required": True, "schema": {"type": "string"}} for name in endpoint.headers}
+    return success
 
 
 def _refusals(endpoint: Endpoint, about: About) -> dict[str, Any]:

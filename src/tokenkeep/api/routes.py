@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenkeep.api import accounts, keys, operations, revocations, sessions
+from tokenkeep.api import accounts, forward_auth, keys, operations, revocations, sessions
 from tokenkeep.api.admin_routes import ADMIN_ROUTES
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.schemas import (
@@ -21,6 +21,7 @@ from tokenkeep.api.schemas import (
     RevocationQuery,
     SessionList,
     TokenResponse,
+    VerifyQuery,
 )
 
 _TOKEN_REFUSALS: Final = ("missing_token", "invalid_token", "unavailable")
@@ -61,6 +62,17 @@ ROUTES: Final = (
         refusals=("too_many_requests",),
     ),
     Endpoint("GET", "/me", Guard.BEARER, sessions.me, Me, "Tell who the bearer is.", refusals=_TOKEN_REFUSALS),
+    Endpoint(
+        "GET",
+        "/verify",
+        Guard.AUDIENCE,
+        forward_auth.verify,
+        Done,
+        "Tell a proxy whether the bearer may pass, and in the headers who it is.",
+        query=VerifyQuery,
+        headers=forward_auth.IDENTITY_HEADERS,
+        refusals=(*_TOKEN_REFUSALS, "forbidden"),
+    ),
     Endpoint(
         "GET",
         "/sessions",

@@ -119,6 +119,19 @@ class RevocationQuery(QueryParameters):
     wait: Annotated[int, Meta(ge=0, le=LONGEST_WAIT, description="Seconds to wait for news.")] = 0
 
 
+class VerifyQuery(QueryParameters):
+    """Query of `GET /verify`; it is written by a proxy."""
+
+    audience: Annotated[str, Meta(description="Whom the token must be for; the issuer by default.")] | UnsetType = UNSET
+    role: (
+        Annotated[
+            str,
+            Meta(pattern="^[a-z][a-z0-9_-]*$", max_length=32, description="The role that the token must carry."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 class ResponseBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """A response body."""
 

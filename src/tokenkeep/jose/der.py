@@ -34,11 +34,11 @@ def element(data: bytes, position: int) -> Element | None:
     start = position + 2
     if length >= 0x80:
         octets = length & 0x7F
-        if not 1 <= octets <= 4 or len(data) - start < octets:
+        if not 1 <= octets <= 4:
             return None
         length = int.from_bytes(data[start : start + octets], "big")
         start += octets
-    end = start + length
+    end = start + length  # beyond the data, too, where the octets of the length are cut off
     return Element(tag, start, end) if end <= len(data) else None
 
 

@@ -3,6 +3,7 @@
 from tokenkeep.contract.access_token import AccessToken, Profile
 from tokenkeep.verifier.async_verifier import AsyncTokenVerifier
 from tokenkeep.verifier.challenge import CannotTell, Forbidden, InvalidToken, MissingToken, Refused
+from tokenkeep.verifier.feed import RevocationFeed, RevocationStatus
 from tokenkeep.verifier.jwks import KeyFetching
 from tokenkeep.verifier.key_cache import KeyStatus
 from tokenkeep.verifier.verifier import TokenVerifier
@@ -18,5 +19,7 @@ __all__ = [
     "MissingToken",
     "Profile",
     "Refused",
+    "RevocationFeed",
+    "RevocationStatus",
     "TokenVerifier",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Self
 
 from tokenkeep.contract.access_token import TOKEN_TYPE, AccessToken, Profile
@@ -12,7 +13,12 @@ from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.jose import KeyNotFound
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.claims import ClaimsPolicy
+from tokenkeep.verifier.async_feed_source import AsyncFeedSource
 from tokenkeep.verifier.challenge import CannotTell, InvalidToken
+from tokenkeep.verifier.feed import RevocationFeed, RevocationStatus
+from tokenkeep.verifier.feed_client import AsyncFeedFetcher, feed_client
+from tokenkeep.verifier.feed_following import FeedFollowing
+from tokenkeep.verifier.feed_keeping import Clocks, FeedKeeping
 from tokenkeep.verifier.judge import Judge, bearer_token, require_role, require_scope
 from tokenkeep.verifier.jwks import USUAL_FETCHING, KeyFetching
 from tokenkeep.verifier.key_cache import KEYS_GIVEN, KeyStatus
@@ -24,8 +30,8 @@ from tokenkeep.verifier.verifier import TokenVerifier
 class AsyncTokenVerifier:
     """Accepts the access tokens of one issuer for one audience, and refuses everything else. For one event loop.
 
-    If it fetches the keys, the first token waits for them; later they are fetched anew in the background. In programs
-    without an event loop take `TokenVerifier`. Forgetting `await` lets everybody in: the adapters cannot forget it.
+    If it fetches keys or revocations, the first token waits for them; later they are fetched in the background.
+    Without an event loop take `TokenVerifier`. Forgetting `await` lets everybody in: the adapters cannot forget it.
     """
 
     def __init__(
@@ -37,20 +43,20 @@ class AsyncTokenVerifier:
         keys: Keys | None = None,
         jwks_url: str | None = None,
         fetching: KeyFetching = USUAL_FETCHING,
-        revocations: RevocationSet | None = None,
+        revocations: RevocationSet | RevocationFeed | None = None,
         profile: Profile = Profile.TOKENKEEP,
         token_type: str | None = TOKEN_TYPE,
         leeway: timedelta = timedelta(seconds=5),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Fix what is accepted. Nothing is fetched and no task begins before the first token.
+        """Fix what is accepted. Nothing is fetched and no task begins before the first token, or `async with`.
 
         The arguments are those of `TokenVerifier`.
 
         Raises:
             ValueError, TypeError: an argument accepts nothing or too much, or contradicts another.
-            ModuleNotFoundError: keys are to be fetched, and the HTTP library is not installed.
+            ModuleNotFoundError: something is to be fetched, and the HTTP library is not installed.
         """
         accepted = accepted_algorithms(algorithms)
         policy = ClaimsPolicy(issuer, audience, token_type=token_type, leeway=leeway)
@@ -62,6 +68,9 @@ class AsyncTokenVerifier:
         if keys is None:
             client = key_set_client(issuer, jwks_url, algorithms=accepted, fetching=fetching)
             self._source = AsyncKeySource(Keeping(client.url, fetching, monotonic=monotonic), client.fetch_async)
+        self._feed: AsyncFeedSource | None = None
+        if isinstance(revocations, RevocationFeed):
+            self._feed = self._followed(revocations, policy, fetching=fetching, algorithms=accepted)
 
     async def verify(self, token: str) -> AccessToken:
         """Return what a token says, if it is good now.
@@ -77,7 +86,10 @@ class AsyncTokenVerifier:
                 accepted = await self._judge_with_fetched(token, self._source)
         except KeyNotFound as error:
             raise InvalidToken(error.code, reason=error.reason) from error
-        self._judge.refuse_revoked(accepted, self._monotonic())
+        if self._feed is None:
+            self._judge.refuse_revoked(accepted, self._monotonic())
+        else:
+            await self._feed.refuse_revoked(accepted)
         return accepted
 
     async def authenticate(self, authorization: Sequence[str]) -> AccessToken:
@@ -112,29 +124,52 @@ class AsyncTokenVerifier:
         return require_scope(token, scopes)
 
     async def ready(self) -> bool:
-        """Tell whether tokens can be judged now; keys are fetched for that if need be."""
+        """Tell whether tokens can be judged now; keys and revocations are fetched for that if need be."""
         now = self._monotonic()
         try:
             if self._source is not None:
                 await self._source.keys(now)
         except CannotTell:
             return False
+        if self._feed is not None:
+            return await self._feed.ready()
         return self._judge.knows_revocations(now)
 
     def key_status(self) -> KeyStatus:
         """Return how it stands with the keys, for metrics; nothing is fetched."""
         return KEYS_GIVEN if self._source is None else self._source.status()
 
+    def revocation_status(self) -> RevocationStatus:
+        """Return how it stands with the revocations, for metrics; nothing is fetched."""
+        if self._feed is not None:
+            return self._feed.status()
+        return self._judge.revocation_status(self._monotonic())
+
     async def aclose(self) -> None:
-        """Fetch nothing any more; returns when no task is left. Keys that are held are used while they may be."""
+        """Fetch nothing any more; returns when no task is left. What is known is used while it may be."""
+        if self._feed is not None:
+            await self._feed.aclose()
         if self._source is not None:
             await self._source.aclose()
 
     async def __aenter__(self) -> Self:
+        if self._feed is not None:
+            self._feed.begin()
         return self
 
     async def __aexit__(self, *raised: object) -> None:
         await self.aclose()
+
+    def _followed(
+        self, feed: RevocationFeed, policy: ClaimsPolicy, *, fetching: KeyFetching, algorithms: frozenset[str]
+    ) -> AsyncFeedSource:
+        timeout = fetching.timeout.total_seconds()
+        issuer, leeway = str(policy.issuer), policy.leeway.total_seconds()
+        client = feed_client(issuer, feed, fetching=fetching, algorithms=algorithms)
+        begin = partial(FeedFollowing, feed, issuer=issuer, leeway=leeway, timeout=timeout)
+        keeping = FeedKeeping(client.url, feed, begin, clocks=Clocks(self._clock, self._monotonic))
+        fetch = AsyncFeedFetcher(client, self._given, self._source, monotonic=self._monotonic)
+        return AsyncFeedSource(keeping, fetch, timeout=timeout)
 
     async def _judge_with_fetched(self, token: str, source: AsyncKeySource) -> AccessToken:
         arrived = self._monotonic()
@@ -156,12 +191,12 @@ def require_verifier(verifier: AnyVerifier) -> AnyVerifier:
     """Return the verifier, if it may be used in an event loop.
 
     Raises:
-        TypeError: it is none, or would hold the event loop up while it fetches keys.
+        TypeError: it is none, or would hold the event loop up while it fetches keys or revocations.
     """
     if not isinstance(verifier, TokenVerifier | AsyncTokenVerifier):
         raise TypeError(f"a verifier is required, not {type(verifier).__name__}")
     if isinstance(verifier, TokenVerifier) and verifier.may_wait:
-        raise TypeError("this verifier waits for keys in its thread; take AsyncTokenVerifier in an event loop")
+        raise TypeError("this verifier waits for the network in its thread; take AsyncTokenVerifier in an event loop")
     return verifier
 
 

@@ -12,11 +12,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Final
 
 import httpx2
 
+from tokenkeep.verifier.interruption import Interruption
 from tokenkeep.verifier.remote import Answer, DownloadFailed, Limits, Target
 
 _OK: Final = 200
@@ -34,8 +35,12 @@ class Downloader:
         self._limits = limits
         self._tls = tls
 
-    def get(self, headers: Mapping[str, str]) -> Answer:
+    def get(self, headers: Mapping[str, str], *, interruption: Interruption | None = None) -> Answer:
         """Return the answer to a GET with these headers.
+
+        Args:
+            headers: of the request.
+            interruption: lets another thread end it.
 
         Raises:
             DownloadFailed: it did not come whole, in time, within the bound, or from where it may come.
@@ -43,14 +48,18 @@ class Downloader:
         # In a thread of its own: neither a name being resolved nor a head that trickles in can be given up otherwise.
         connection = _Connection()
         outcome: Future[Answer] = Future()
+        if interruption is not None:
+            interruption.ends(connection.hang_up, outcome.cancel)
         threading.Thread(
             target=self._settle, args=(outcome, headers, connection), name="tokenkeep download", daemon=True
         ).start()
         try:
-            return outcome.result(self._limits.seconds)
+            return outcome.result(self._limits.whole)
         except TimeoutError:
             connection.hang_up()
             raise self._late() from None
+        except CancelledError:
+            raise DownloadFailed("given up") from None
 
     async def get_async(self, headers: Mapping[str, str]) -> Answer:
         """Return the answer to a GET with these headers.
@@ -59,16 +68,18 @@ class Downloader:
             DownloadFailed: it did not come whole, in time, within the bound, or from where it may come.
         """
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._limits.whole):
                 return await self._get_async(headers)
         except TimeoutError:
             raise self._late() from None
 
     def _settle(self, outcome: Future[Answer], headers: Mapping[str, str], connection: _Connection) -> None:
-        try:
-            outcome.set_result(self._get(headers, connection))
-        except BaseException as error:  # noqa: BLE001  (it is raised again where the outcome is waited for)
-            outcome.set_exception(error)
+        # It may be cancelled by now: then nobody waits for it.
+        with contextlib.suppress(InvalidStateError):
+            try:
+                outcome.set_result(self._get(headers, connection))
+            except BaseException as error:  # noqa: BLE001  (it is raised again where the outcome is waited for)
+                outcome.set_exception(error)
 
     def _get(self, headers: Mapping[str, str], connection: _Connection) -> Answer:
         with _explained():
@@ -123,16 +134,12 @@ class Downloader:
             "follow_redirects": False,
             # The limit for everything is not kept here, where each step is timed by itself. Connecting ends before it,
             # so that another address can be asked and the failure has its name.
-            "timeout": httpx2.Timeout(2 * seconds, connect=0.8 * seconds / addresses),
+            "timeout": httpx2.Timeout(2 * self._limits.whole, connect=0.8 * seconds / addresses),
         }
 
     def _trust(self) -> ssl.SSLContext:
         if self._tls is None:
-            # Reading the authorities of this machine takes a while; without https there is nothing to trust.
-            secure = self._target.url.startswith("https:")
-            self._tls = (
-                httpx2.create_ssl_context(trust_env=False) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            )
+            self._tls = usual_trust(self._target)
         return self._tls
 
     def _request(self, address: str, headers: Mapping[str, str], **extensions: Any) -> dict[str, Any]:
@@ -146,7 +153,14 @@ class Downloader:
         }
 
     def _late(self) -> DownloadFailed:
-        return DownloadFailed(f"no whole answer came within {self._limits.seconds:g} seconds")
+        return DownloadFailed(f"no whole answer came within {self._limits.whole:g} seconds")
+
+
+def usual_trust(target: Target) -> ssl.SSLContext:
+    """Return what trusts the certificate of a target if nothing else was given: the authorities of this machine."""
+    # Reading them takes a while; without https there is nothing to trust.
+    secure = target.url.startswith("https:")
+    return httpx2.create_ssl_context(trust_env=False) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class _Body:

@@ -1,6 +1,6 @@
 """What a reader of the revocation feed does with a document: believe it, ask for everything, or refuse it.
 
-Pure: no clock, no network. Fetching is in `verifier.feed`; the document's form is in `contract.revocation_feed`.
+Pure: no clock, no network. When to ask is in `feed_following`; the document's form is in `contract.revocation_feed`.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ class FeedReading:
         self._check_origin(document, now)
         position = self.position
         snapshot = document.after == 0
+        # Whatever its history: a snapshot of an earlier one would take away what the later one revoked.
+        if position is not None and document.issued_at < position.issued_at:
+            raise FeedRefused("the document was issued before one that is known already")
         if position is not None and document.epoch == position.epoch:
-            if document.issued_at < position.issued_at:
-                raise FeedRefused("the document was issued before one that is known already")
             if document.upto < position.number:
                 raise FeedRefused("the document ends before what is known already: the feed went backwards")
             continues = document.after <= position.number

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from tokenkeep.contract.access_token import AccessToken, Profile, from_claims
@@ -15,6 +16,7 @@ from tokenkeep.jose import Key, KeyNotFound, KeySet, TokenError, TokenTypeNotAcc
 from tokenkeep.jose.claims import ClaimsPolicy
 from tokenkeep.jose.compact import MAX_TOKEN_SIZE, check_header, open_token
 from tokenkeep.verifier.challenge import AmbiguousRequest, CannotTell, Forbidden, InvalidToken, MissingToken
+from tokenkeep.verifier.feed import NOT_ASKED, RevocationFeed, RevocationStatus
 
 # One scheme, one token68 (RFC 9110 §11.2), as RFC 6750 §2.1 writes it.
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
@@ -33,22 +35,24 @@ class Judge:
         algorithms: frozenset[str],
         *,
         profile: Profile,
-        revocations: RevocationSet | None,
+        revocations: RevocationSet | RevocationFeed | None,
     ) -> None:
-        """Fix what is accepted.
+        """Fix what is accepted; a feed is followed elsewhere (`feed_source`).
 
         Raises:
-            TypeError: the policy leaves the issuer open.
+            TypeError: the policy leaves the issuer open, or the revocations are something else.
             ValueError: tokens that need not say what revocations are about cannot be held to them.
         """
         if policy.issuer is None:
             raise TypeError("issuer is the exact iss of the accepted tokens, and may not be left out")
         if revocations is not None and profile is not Profile.TOKENKEEP:
             raise ValueError("revocations are about claims that only Profile.TOKENKEEP reads")
+        if not isinstance(revocations, RevocationSet | RevocationFeed | None):
+            raise TypeError(f"revocations are a RevocationFeed or a RevocationSet, not {type(revocations).__name__}")
         self._policy = policy
         self._algorithms = algorithms
         self._profile = profile
-        self._revocations = revocations
+        self._revocations = revocations if isinstance(revocations, RevocationSet) else None
 
     def judge(self, token: str, keys: Key | KeySet, now: float) -> AccessToken:
         """Return what a token says, if it is good at `now`, in seconds since the epoch; but for revocations.
@@ -96,6 +100,13 @@ class Judge:
     def knows_revocations(self, now: float) -> bool:
         """Tell whether it is known what was revoked, as far as that is asked; `now` is as for `refuse_revoked`."""
         return self._revocations is None or self._revocations.fresh(now)
+
+    def revocation_status(self, now: float) -> RevocationStatus:
+        """Return how it stands with the revocations that someone else keeps up; `now` is as for `refuse_revoked`."""
+        if self._revocations is None:
+            return NOT_ASKED
+        fresh = self._revocations.fresh(now)
+        return replace(NOT_ASKED, usable=fresh, fresh=fresh, entries=len(self._revocations))
 
 
 def bearer_token(authorization: Sequence[str]) -> str:

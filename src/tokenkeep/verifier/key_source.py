@@ -15,6 +15,7 @@ from functools import partial
 
 from tokenkeep.jose import KeySet
 from tokenkeep.verifier.challenge import CannotTell, InvalidToken
+from tokenkeep.verifier.forks import renew_in_children
 from tokenkeep.verifier.jwks import KeyFetching, KeySetUnavailable, Publication
 from tokenkeep.verifier.key_cache import Fetch, KeyCache, KeyStatus, Refuse, Unknown, Use, Wait
 
@@ -71,6 +72,7 @@ class KeySource:
         self._fetch = fetch
         self._ended = threading.Condition()
         self._thread: threading.Thread | None = None
+        renew_in_children(self)
 
     def fresh_keys(self, now: float) -> KeySet | None:
         """Return the keys if they are so new that nothing is to be decided."""
@@ -104,6 +106,10 @@ class KeySource:
             thread = self._thread
         if thread is not None:
             thread.join()
+
+    def renew(self) -> None:
+        """Replace, in the child of a fork, a lock that a thread which is not there may have held."""
+        self._ended = threading.Condition()
 
     def _settle(self, decide: Decide) -> KeySet:
         while True:

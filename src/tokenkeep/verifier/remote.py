@@ -35,10 +35,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that is waited for and read, in seconds and bytes."""
+    """The most that is waited for and read, in seconds and bytes.
+
+    `pause` is how long the other side may keep silent on purpose; it comes on top of `seconds`.
+    """
 
     seconds: float
     size: int
+    pause: float = 0.0
+
+    @property
+    def whole(self) -> float:
+        """Seconds for everything."""
+        return self.seconds + self.pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +60,34 @@ class Target:
     private_network: bool
 
     @classmethod
-    def parse(cls, url: str, *, private_network: bool = False) -> Self:
+    def parse(cls, url: str, *, private_network: bool = False, what: str = "a key set") -> Self:
         """Return the target that an address names.
 
         Args:
             url: the whole address.
             private_network: whether machines of a private network may answer for it.
+            what: is to be fetched from there, for the errors.
 
         Raises:
-            ValueError: keys are not fetched from such an address.
+            ValueError: nothing is fetched from such an address.
             WrongType: it is no string.
         """
-        checked_text("the address of a key set", url)
+        checked_text(f"the address of {what}", url)
         if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-            raise ValueError("the address of a key set is visible ASCII without spaces and backslashes")
+            raise ValueError(f"the address of {what} is visible ASCII without spaces and backslashes")
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ValueError(f"this is not the address of a key set: {error}") from None
+            raise ValueError(f"this is not the address of {what}: {error}") from None
         if not host or "@" in parts.netloc or "#" in url or port == 0:
-            raise ValueError("the address of a key set has a host, and no user, password or fragment")
+            raise ValueError(f"the address of {what} has a host, and no user, password or fragment")
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-            raise ValueError("keys are fetched over https only, but for loopback addresses")
+            raise ValueError(f"{what} is fetched over https only, but for loopback addresses")
         target = cls(url, host, port or _PORTS[parts.scheme], private_network)
         if _ip_address(host) is not None and not target.permitted([host]):
             hint = "" if private_network else "; private_network allows those of private networks"
-            raise ValueError(f"{host} is no address where a key set is fetched from{hint}")
+            raise ValueError(f"{host} is no address where {what} is fetched from{hint}")
         return target
 
     def permitted(self, addresses: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """`TokenVerifier`: an `Authorization` header in, an `AccessToken` or a refusal with its challenge out; for threads.
 
-Where keys are given, nothing ever waits, and it is right in an event loop too.
+Where keys are given and no feed is followed, nothing ever waits, and it is right in an event loop too.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Self
 
 from tokenkeep.contract.access_token import TOKEN_TYPE, AccessToken, Profile
@@ -16,6 +17,11 @@ from tokenkeep.jose import KeyNotFound
 from tokenkeep.jose.algorithms import accepted_algorithms
 from tokenkeep.jose.claims import ClaimsPolicy
 from tokenkeep.verifier.challenge import CannotTell, InvalidToken
+from tokenkeep.verifier.feed import RevocationFeed, RevocationStatus
+from tokenkeep.verifier.feed_client import FeedFetcher, feed_client
+from tokenkeep.verifier.feed_following import FeedFollowing
+from tokenkeep.verifier.feed_keeping import Clocks, FeedKeeping
+from tokenkeep.verifier.feed_source import FeedSource
 from tokenkeep.verifier.judge import Judge, bearer_token, require_role, require_scope
 from tokenkeep.verifier.jwks import USUAL_FETCHING, KeyFetching
 from tokenkeep.verifier.key_cache import KEYS_GIVEN, KeyStatus
@@ -26,8 +32,8 @@ from tokenkeep.verifier.key_source import Keeping, KeySource
 class TokenVerifier:
     """Accepts the access tokens of one issuer for one audience, and refuses everything else. May be used by threads.
 
-    If it fetches the keys, the first token waits for them; later they are fetched anew in the background. So in an
-    event loop take `AsyncTokenVerifier`, unless `keys` are given: then this one never waits.
+    If it fetches keys or revocations, the first token waits for them; later they are fetched in the background. So in
+    an event loop take `AsyncTokenVerifier`, unless `keys` are given and no feed: then this one never waits.
     """
 
     def __init__(
@@ -39,14 +45,14 @@ class TokenVerifier:
         keys: Keys | None = None,
         jwks_url: str | None = None,
         fetching: KeyFetching = USUAL_FETCHING,
-        revocations: RevocationSet | None = None,
+        revocations: RevocationSet | RevocationFeed | None = None,
         profile: Profile = Profile.TOKENKEEP,
         token_type: str | None = TOKEN_TYPE,
         leeway: timedelta = timedelta(seconds=5),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Fix what is accepted. Nothing is fetched and no thread begins before the first token.
+        """Fix what is accepted. Nothing is fetched and no thread begins before the first token, or `with`.
 
         Args:
             issuer: the exact `iss`.
@@ -54,8 +60,10 @@ class TokenVerifier:
             algorithms: the accepted signature algorithms.
             keys: the issuer's keys, or a function that returns the ones in force; without them they are fetched.
             jwks_url: where to fetch them; by default `/.well-known/jwks.json` below the issuer.
-            fetching: how they are fetched, and how long they are relied on.
-            revocations: the entries in force, kept up by someone else; while they are stale nothing is decided.
+            fetching: how they are fetched, and how long they are relied on; its `timeout`, `private_network` and `tls`
+                hold for the revocation feed too.
+            revocations: a feed to follow, or the entries in force, kept up by someone else; while they are stale,
+                nothing is decided, unless the feed says otherwise.
             profile: which claims a token must carry.
             token_type: the `typ` of the tokens (RFC 9068 §2.1); None accepts none or "JWT".
             leeway: how far clocks may differ, at most 60 seconds.
@@ -64,7 +72,7 @@ class TokenVerifier:
 
         Raises:
             ValueError, TypeError: an argument accepts nothing or too much, or contradicts another.
-            ModuleNotFoundError: keys are to be fetched, and the HTTP library is not installed.
+            ModuleNotFoundError: something is to be fetched, and the HTTP library is not installed.
         """
         accepted = accepted_algorithms(algorithms)
         policy = ClaimsPolicy(issuer, audience, token_type=token_type, leeway=leeway)
@@ -76,11 +84,14 @@ class TokenVerifier:
         if keys is None:
             client = key_set_client(issuer, jwks_url, algorithms=accepted, fetching=fetching)
             self._source = KeySource(Keeping(client.url, fetching, monotonic=monotonic), client.fetch)
+        self._feed: FeedSource | None = None
+        if isinstance(revocations, RevocationFeed):
+            self._feed = self._followed(revocations, policy, fetching=fetching, algorithms=accepted)
 
     @property
     def may_wait(self) -> bool:
         """Whether verifying may wait for the network, and so has no place in an event loop."""
-        return self._source is not None
+        return self._source is not None or self._feed is not None
 
     def verify(self, token: str) -> AccessToken:
         """Return what a token says, if it is good now.
@@ -96,7 +107,10 @@ class TokenVerifier:
                 accepted = self._judge_with_fetched(token, self._source)
         except KeyNotFound as error:
             raise InvalidToken(error.code, reason=error.reason) from error
-        self._judge.refuse_revoked(accepted, self._monotonic())
+        if self._feed is None:
+            self._judge.refuse_revoked(accepted, self._monotonic())
+        else:
+            self._feed.refuse_revoked(accepted)
         return accepted
 
     def authenticate(self, authorization: Sequence[str]) -> AccessToken:
@@ -131,29 +145,52 @@ class TokenVerifier:
         return require_scope(token, scopes)
 
     def ready(self) -> bool:
-        """Tell whether tokens can be judged now; keys are fetched for that if need be."""
+        """Tell whether tokens can be judged now; keys and revocations are fetched for that if need be."""
         now = self._monotonic()
         try:
             if self._source is not None:
                 self._source.keys(now)
         except CannotTell:
             return False
+        if self._feed is not None:
+            return self._feed.ready()
         return self._judge.knows_revocations(now)
 
     def key_status(self) -> KeyStatus:
         """Return how it stands with the keys, for metrics; nothing is fetched."""
         return KEYS_GIVEN if self._source is None else self._source.status()
 
+    def revocation_status(self) -> RevocationStatus:
+        """Return how it stands with the revocations, for metrics; nothing is fetched."""
+        if self._feed is not None:
+            return self._feed.status()
+        return self._judge.revocation_status(self._monotonic())
+
     def close(self) -> None:
-        """Fetch nothing any more; returns when no thread is left. Keys that are held are used while they may be."""
+        """Fetch nothing any more; returns when no thread is left. What is known is used while it may be."""
+        if self._feed is not None:
+            self._feed.close()
         if self._source is not None:
             self._source.close()
 
     def __enter__(self) -> Self:
+        if self._feed is not None:
+            self._feed.begin()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def _followed(
+        self, feed: RevocationFeed, policy: ClaimsPolicy, *, fetching: KeyFetching, algorithms: frozenset[str]
+    ) -> FeedSource:
+        timeout = fetching.timeout.total_seconds()
+        issuer, leeway = str(policy.issuer), policy.leeway.total_seconds()
+        client = feed_client(issuer, feed, fetching=fetching, algorithms=algorithms)
+        begin = partial(FeedFollowing, feed, issuer=issuer, leeway=leeway, timeout=timeout)
+        keeping = FeedKeeping(client.url, feed, begin, clocks=Clocks(self._clock, self._monotonic))
+        fetch = FeedFetcher(client, self._given, self._source, monotonic=self._monotonic)
+        return FeedSource(keeping, fetch, timeout=timeout)
 
     def _judge_with_fetched(self, token: str, source: KeySource) -> AccessToken:
         arrived = self._monotonic()
