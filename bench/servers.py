@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +92,11 @@ class SimplejwtSession:
 
 
 @contextmanager
-def tokenkeep(folder: Path, *, cores: set[int]) -> Iterator[Server]:
+def tokenkeep(folder: Path, *, cores: set[int], environ: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run Tokenkeep on SQLite with its defaults, but for the limits, which one address would soon meet."""
     port, data = _free_port(), folder / "tokenkeep"
     command = str(Path(sys.executable).with_name("tokenkeep"))
-    environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off"}
+    environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off"} | dict(environ or {})
     words = ["serve", "--port", str(port), "--issuer", f"http://127.0.0.1:{port}", "--data-dir", str(data)]
     with _running([command, *words], folder, environment, port, cores) as pid:
         subprocess.run(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.system.conftest import Start, on_postgres, on_sqlite
 from tests.system.feed_reader import FEED_TOKEN, WITH_FEED, FeedReader, Waiting
 from tests.system.server_process import ServerProcess, wait_until
 from tests.system.visitor import Visitor
+from tokenkeep.verifier import InvalidToken, RevocationFeed, TokenVerifier
 
 PASSWORD = "correct-horse-battery"
 AT_ONCE = 5.0
@@ -186,6 +188,34 @@ def test_lines_of_the_log_hold_neither_token_nor_query(server: ServerProcess):
     assert [line["status"] for line in lines if line.get("path") == "/revocations"] == [200, 200, 200, 401]
     for told in (FEED_TOKEN, epoch, "canary-epoch"):
         assert told not in server.log
+
+
+@on_sqlite
+def test_the_verifier_of_another_service_follows(server: ServerProcess):
+    """A service with a verifier refuses what was logged out at once, and goes on through a restart of the server."""
+    feed = RevocationFeed(max_staleness=timedelta(seconds=40), token=FEED_TOKEN)
+    with TokenVerifier(issuer=server.url, audience=server.url, algorithms=["ES256"], revocations=feed) as verifier:
+        first, second = signed_in(server), signed_in(server)
+        assert verifier.verify(first.access_token)
+        wait_until(lambda: waiting(server) == 1, "the verifier waits")
+        assert first.logout().status_code == 200
+        wait_until(lambda: refused(verifier, first.access_token), "the token is refused", within=AT_ONCE)
+        assert verifier.verify(second.access_token)
+        server.restart()
+        assert second.logout().status_code == 200
+        wait_until(lambda: refused(verifier, second.access_token), "the token is refused after the restart")
+        assert refused(verifier, first.access_token)
+        assert verifier.revocation_status().trouble is None
+
+
+def refused(verifier: TokenVerifier, token: str) -> bool:
+    """Tell whether a verifier refuses a token as revoked."""
+    try:
+        verifier.verify(token)
+    except InvalidToken as refusal:
+        assert str(refusal) == "revoked"  # noqa: PT017  (told apart from any other refusal)
+        return True
+    return False
 
 
 @on_postgres
