@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 
 import tokenkeep
 from tokenkeep.cli.main import _EXPECTED
+from tokenkeep.flows.publish_revocations import LONGEST_WAIT
 from tokenkeep.observability import Metrics
 from tokenkeep.settings import load
 from tokenkeep.settings.safety import judge_safety
@@ -160,3 +161,17 @@ def test_what_the_page_installs_is_there():
     )
     assert named >= {"deploy/tokenkeep.service", "deploy/as-tokenkeep", "requirements/server.txt"}
     assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
+def test_the_proxies_wait_longer_than_readers_of_the_feed():
+    """No proxy of ours gives up an answer that the server may keep back for news."""
+    limits = {
+        name: [int(seconds) for seconds in re.findall(pattern, (ROOT / "deploy" / name).read_text("utf-8"))]
+        for name, pattern in {
+            "nginx.conf": r"proxy_read_timeout (\d+)s",
+            "haproxy.cfg": r"timeout server (\d+)s",
+        }.items()
+    }
+    for name, found in limits.items():
+        assert found, name
+        assert min(found) >= LONGEST_WAIT + 10, name
