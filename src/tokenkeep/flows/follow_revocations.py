@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
+from tokenkeep.contract.revocation import EntryExpiries, RevocationKind, RevocationSet
 from tokenkeep.domain.history import Position, check_history
 from tokenkeep.flows.ports import Clock, Storage, Transaction
 from tokenkeep.flows.stores import NumberedRevocation
@@ -14,14 +15,22 @@ class FollowRevocations:
     """Reads the list of revocations into a set, and vouches for the set for a while after each good read."""
 
     def __init__(
-        self, storage: Storage, revoked: RevocationSet, clock: Clock, *, issuer: str, max_staleness: float
+        self,
+        storage: Storage,
+        revoked: RevocationSet,
+        clock: Clock,
+        *,
+        issuer: str,
+        max_staleness: float,
+        key_revoked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Follow the list in `storage`; `max_staleness` is in seconds."""
+        """Follow the list in `storage`; `max_staleness` is in seconds, `key_revoked` is told when a signing key is."""
         self._storage = storage
         self._revoked = revoked
         self._clock = clock
         self._issuer = issuer
         self._max_staleness: Final = max_staleness
+        self._key_revoked = key_revoked
         self._position: Position | None = None
         self._reached = 0
         self._latest = 0
@@ -67,6 +76,8 @@ class FollowRevocations:
             entry = numbered.revocation.entry(self._issuer)
             self._revoked.add([entry])
             self._expiries.note(entry, numbered.expires_at)
+            if numbered.revocation.kind is RevocationKind.KEY:
+                self._key_revoked()
         self._position = position
         self._reached = position.number
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.domain.errors import Unavailable
+from tokenkeep.flows.establish_keys import EstablishKeys
 from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.jose import Key
 from tokenkeep.server import AuthServer
@@ -36,7 +37,7 @@ async def test_first_start_makes_a_signer_and_its_successor(tmp_path: Path, cloc
 async def test_establishing_again_changes_nothing(stage: Stage):
     """Keys that are there are not made again."""
     before = await stage.contents()
-    assert await RotateKeys(stage.parts.storage, "ES256").establish() == 0
+    assert await EstablishKeys(stage.parts.storage, "ES256").establish() == 0
     assert await stage.contents() == before
 
 
@@ -47,7 +48,7 @@ async def test_processes_that_start_at_once_end_with_one_pair(stage: Stage):
         await tx.execute("DELETE FROM signing_keys")
 
     await stage.database.transact(forget)
-    made = await asyncio.gather(*(RotateKeys(stage.parts.storage, "ES256").establish() for _ in range(8)))
+    made = await asyncio.gather(*(EstablishKeys(stage.parts.storage, "ES256").establish() for _ in range(8)))
     assert sum(made) == 2
     states = await stage.rows("SELECT state FROM signing_keys ORDER BY state")
     assert [row["state"] for row in states] == ["active", "upcoming"]
@@ -58,7 +59,7 @@ async def test_missing_key_is_made_and_the_other_stays(stage: Stage, lost: str):
     """Only what is missing is made."""
     [kept] = await stage.rows("SELECT id FROM signing_keys WHERE state <> $1", lost)
     await stage.execute("DELETE FROM signing_keys WHERE state = $1", lost)
-    assert await RotateKeys(stage.parts.storage, "ES256").establish() == 1
+    assert await EstablishKeys(stage.parts.storage, "ES256").establish() == 1
     rows = await stage.rows("SELECT id, state FROM signing_keys")
     assert {row["state"] for row in rows} == {"active", "upcoming"}
     assert kept["id"] in {row["id"] for row in rows}
@@ -122,5 +123,5 @@ async def test_ring_without_an_active_key_signs_nothing(stage: Stage):
     """Without an active key no token is issued, rather than one signed with some other key."""
     await stage.execute("UPDATE signing_keys SET state = 'retired' WHERE state = 'active'")
     await stage.parts.key_ring.reload()
-    with pytest.raises(LookupError):
+    with pytest.raises(Unavailable):
         stage.parts.key_ring.signer()
