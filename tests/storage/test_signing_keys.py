@@ -11,12 +11,19 @@ import pytest
 from tests.settable_clock import SettableClock
 from tests.storage.contracts import SECRET, Engine, Processes, execute, rows
 from tests.storage.examples import NOW
+from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import Unavailable
+from tokenkeep.domain.key_rotation import RotationPolicy
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.establish_keys import EstablishKeys
 from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.ports import Transaction
+from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.revoke_key import RevokeKey
+from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.jose import Key
 from tokenkeep.jose.encoding import decode_base64url, encode_object
@@ -24,6 +31,7 @@ from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.stores import SqlStorage
 
+POLICY = RotationPolicy(340_000)
 ANOTHER_SECRET = b"another server secret of thirty-two bytes or more"
 
 
@@ -41,6 +49,16 @@ async def add(storage: SqlStorage, key: SigningKey) -> bool:
 async def published(storage: SqlStorage) -> list[SigningKey]:
     """Return the published keys."""
     return await storage.read(lambda tx: tx.signing_keys.published())
+
+
+def ring_of(storage: SqlStorage) -> KeyRing:
+    """Return a ring that has read nothing."""
+    return KeyRing(storage, SettableClock(), trusted_for=20)
+
+
+def rotation_of(storage: SqlStorage) -> RotateKeys:
+    """Return what rotates the keys in one process."""
+    return RotateKeys(storage, ring_of(storage), POLICY)
 
 
 async def records(storage: SqlStorage, *, ended: int = 0) -> list[KeyRecord]:
@@ -122,6 +140,40 @@ async def test_processes_that_make_keys_at_once_end_with_one_of_each(storage: Sq
     assert all(each == read[0] for each in read)
 
 
+async def test_processes_that_rotate_at_once_make_one_key(storage: SqlStorage, processes: Processes):
+    """Of four processes that find a rotation due, one hands over, retires what is over, and makes one new key."""
+    gone = SigningKey(Key.generate("ES256"), KeyState.ACTIVE, 0, 0)
+    await add(storage, gone)
+    await storage.transact(lambda tx: tx.signing_keys.deactivate(gone.id, now=1))
+    first, second = a_key(KeyState.ACTIVE, created_at=0), a_key(KeyState.UPCOMING, created_at=1)
+    await add(storage, first)
+    await add(storage, second)
+    crowd = [storage, *[await processes.storage() for _ in range(3)]]
+    made = await asyncio.gather(*(rotation_of(each).advance() for each in crowd))
+    assert made.count(True) == 1
+    by_state = {record.state: record.id for record in await records(storage, ended=9)}
+    assert by_state.pop(KeyState.UPCOMING) not in {first.id, second.id, gone.id}
+    assert by_state == {KeyState.RETIRED: gone.id, KeyState.RETIRING: first.id, KeyState.ACTIVE: second.id}
+
+
+async def test_a_key_that_is_revoked_while_it_takes_over_is_revoked(storage: SqlStorage, processes: Processes):
+    """Rotation and revocation at once: neither is lost, and there is one key that signs and one that follows."""
+    for _ in range(5):
+        await revoke_all(storage)
+        first, second = a_key(KeyState.ACTIVE, created_at=0), a_key(KeyState.UPCOMING, created_at=1)
+        await add(storage, first)
+        await add(storage, second)
+        other = await processes.storage()
+        flow = RevokeKey(other, ring_of(other), Revoker("x", RevocationSet(), lambda: None), POLICY)
+        by = Authority(OPERATOR)
+        await asyncio.gather(
+            rotation_of(storage).advance(), flow.revoke(second.id, by=by), flow.revoke(first.id, by=by)
+        )
+        found = {record.id: record.state for record in await records(storage, ended=100)}
+        assert found[first.id] is found[second.id] is KeyState.REVOKED
+        assert sorted(state for state in found.values() if state.published) == [KeyState.ACTIVE, KeyState.UPCOMING]
+
+
 async def test_every_published_key_can_be_revoked(storage: SqlStorage):
     """The end of the published keys takes them from verifiers, and makes room for new ones."""
     keys = [a_key(state) for state in KeyState]
@@ -198,7 +250,7 @@ async def test_a_reload_opens_only_what_is_new(storage: SqlStorage, processes: P
     first, second = a_key(KeyState.ACTIVE), a_key(KeyState.UPCOMING)
     for key in (first, second):
         await add(other, key)
-    ring = KeyRing(storage, SettableClock(), trusted_for=20)
+    ring = ring_of(storage)
     await ring.reload()
     assert sorted(opened) == sorted([first.id, second.id])
     opened.clear()
@@ -220,7 +272,7 @@ async def test_a_reload_misses_nothing_that_another_process_did(
     """A rotation and a revocation are in force after the next reload, though no key has to be opened for either."""
     other = await processes.storage()
     assert await EstablishKeys(other, "ES256").establish() == 2
-    ring = KeyRing(storage, SettableClock(), trusted_for=20)
+    ring = ring_of(storage)
     await ring.reload()
     opened.clear()
     active, upcoming = ring.signer().kid, next(key.kid for key in ring.public_keys() if key.kid != ring.signer().kid)
