@@ -40,8 +40,9 @@ class _TakesKid(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         kids = [each for each in args if each.startswith("-") and _is_key_id(each)]
-        others = [each for each in args if each not in kids]
-        return super().parse_args(ctx, [*others, "--", *kids] if kids else others)
+        if kids and "--" not in args:
+            args = [*(each for each in args if each not in kids), "--", *kids]
+        return super().parse_args(ctx, args)
 
 
 def _is_key_id(text: str) -> bool:
