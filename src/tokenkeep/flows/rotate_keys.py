@@ -40,6 +40,20 @@ class _Wish:
     spare: Key | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What was done: the keys that left, the key that signs since then, and whether a missing one was made."""
+
+    left: tuple[str, ...]
+    signer: str | None = None
+    added: bool = False
+
+    @property
+    def anything(self) -> bool:
+        """Whether there was anything to do."""
+        return bool(self.left) or self.signer is not None or self.added
+
+
 class RotateKeys:
     """Carries out the plan for the signing keys. However many processes do so at once, each step is taken once."""
 
@@ -64,12 +78,16 @@ class RotateKeys:
         needed = _needed(plan)
         spare = await draw_key(needed) if needed is not None else None
         try:
-            changed = await self._storage.transact(self._carry_out, spare)
+            done = await self._storage.transact(self._carry_out, spare)
         except Overtaken:
             return False
-        if changed:
+        for key_id in done.left:
+            _log.info("signing key %s has left the key set", key_id)
+        if done.signer is not None:
+            _log.info("signing key %s signs from now on", done.signer)
+        if done.anything:
             self._changed()
-        return changed
+        return done.anything
 
     async def rotate(self, *, by: Authority, verifiers_ready: bool = False) -> Rotated:
         """Have the next key sign as soon as that is safe: now, or when it has been published for long enough.
@@ -93,24 +111,23 @@ class RotateKeys:
                 rotated = await self._storage.transact(self._rotate, _Wish(by, verifiers_ready, spare))
             except Overtaken:
                 continue
+            if rotated.promoted and rotated.plan.active is not None:
+                _log.info("signing key %s signs from now on", rotated.plan.active.id)
             self._changed()
             return rotated
         raise StorageUnavailable("the signing keys changed too often")
 
-    async def _carry_out(self, tx: Transaction, spare: Key | None) -> bool:
+    async def _carry_out(self, tx: Transaction, spare: Key | None) -> _Done:
         plan = await read_plan(tx, self._policy)
         for record in plan.leaving:
             await retire(tx, record, _BY_SYSTEM)
-            _log.info("signing key %s has left the key set", record.id)
-        changed = bool(plan.leaving)
+        left = tuple(record.id for record in plan.leaving)
         if spare is None or spare.alg != _needed(plan):
-            return changed
+            return _Done(left)
         if plan.promotes:
-            await _promote(tx, plan, spare, _BY_SYSTEM)
-            return True
-        for state in plan.missing:
-            changed |= await add_key(tx, spare, state, _BY_SYSTEM)
-        return changed
+            return _Done(left, signer=await _promote(tx, plan, spare, _BY_SYSTEM))
+        added = [await add_key(tx, spare, state, _BY_SYSTEM) for state in plan.missing]
+        return _Done(left, added=any(added))
 
     async def _preview(self, tx: Transaction, by: Authority) -> str | None:
         """Return the algorithm of the new key that a rotation would take now."""
@@ -146,9 +163,10 @@ def _needed(plan: RotationPlan) -> str | None:
     return known.algorithm if known is not None and (plan.promotes or plan.missing) else None
 
 
-async def _promote(tx: Transaction, plan: RotationPlan, spare: Key, by: Authority) -> None:
+async def _promote(tx: Transaction, plan: RotationPlan, spare: Key, by: Authority) -> str:
+    """Carry out a promotion, and return the id of the key that signs from now on."""
     active, upcoming = plan.active, plan.upcoming
     if active is None or upcoming is None:
         raise Overtaken  # no plan promotes without both
     await hand_over(tx, active, upcoming, spare=spare, by=by)
-    _log.info("signing key %s signs from now on", upcoming.id)
+    return upcoming.id
