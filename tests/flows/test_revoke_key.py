@@ -19,6 +19,7 @@ from tokenkeep.domain.signing_keys import KeyState
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.ports import Transaction
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_key import RevokedKey, RevokeKey
 from tokenkeep.flows.stores import SecretMismatch
@@ -177,16 +178,42 @@ async def test_an_unknown_key_is_refused(stage: Stage):
     assert await stage.contents() == before
 
 
-async def test_only_administrators_revoke(stage: Stage):
-    """Who is no administrator any more revokes nothing."""
+@pytest.mark.parametrize("other", ["confirm", "hold"])
+@pytest.mark.parametrize("act", ["revoke", "rotate"])
+async def test_only_administrators_change_keys(stage: Stage, monkeypatch: pytest.MonkeyPatch, other: str, act: str):
+    """Who is none is refused before a key is drawn, and who ceased to be one meanwhile in the change's transaction."""
     account = await stage.add()
     [active] = await ids(stage, "active")
+    stage.clock.advance(LEAD)
     before = await stage.contents()
+    monkeypatch.setattr(Authority, other, _does_not_look)
+    by = Authority(account.id, token_version=account.token_version)
+    parts = stage.parts
+    acting = parts.services.revoke_key.revoke(active, by=by) if act == "revoke" else parts.rotate_keys.rotate(by=by)
     with pytest.raises(Forbidden):
-        await stage.parts.services.revoke_key.revoke(
-            active, by=Authority(account.id, token_version=account.token_version)
-        )
+        await acting
     assert await stage.contents() == before
+
+
+async def _does_not_look(authority: Authority, tx: Transaction) -> None:
+    """Stand in for one of the two looks at whether somebody is an administrator."""
+
+
+async def test_recovery_keeps_the_algorithm_that_verifiers_know(settings: Settings, clock: SettableClock):
+    """The settings of a command on the host need not name the algorithm that the server was started with."""
+    signed = replace(settings, data_dir=settings.data_dir.parent / "eddsa", signing_algorithm="EdDSA")
+    async with AuthServer(signed, clock=clock):
+        pass
+    await AuthServer(replace(signed, signing_algorithm="ES256"), clock=clock).recover()
+    async with AuthServer(signed, clock=clock) as server:
+        stage = Stage(server, clock)
+        rows = await stage.rows("SELECT algorithm, state FROM signing_keys ORDER BY algorithm, state")
+        assert [(row["algorithm"], row["state"]) for row in rows] == [
+            ("EdDSA", "active"),
+            ("EdDSA", "revoked"),
+            ("EdDSA", "revoked"),
+            ("EdDSA", "upcoming"),
+        ]
 
 
 async def test_a_key_of_an_algorithm_that_is_not_accepted_yet_is_not_promoted(settings: Settings, clock: SettableClock):

@@ -12,7 +12,7 @@ from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
 from tokenkeep import assembly
 from tokenkeep.domain.audit import OPERATOR
-from tokenkeep.domain.errors import Forbidden, NotFound, StorageUnavailable, Unavailable, VerifiersNotReady
+from tokenkeep.domain.errors import NotFound, StorageUnavailable, Unavailable, VerifiersNotReady
 from tokenkeep.domain.key_rotation import RotationPolicy
 from tokenkeep.domain.signing_keys import KeyState
 from tokenkeep.flows.authority import Authority
@@ -245,15 +245,6 @@ async def test_a_key_that_is_gone_is_replaced(stage: Stage):
     await stage.execute("DELETE FROM signing_keys WHERE state = 'upcoming'")
     with pytest.raises(NotFound):
         await stage.parts.rotate_keys.rotate(by=BY)
-
-
-async def test_only_administrators_rotate(stage: Stage):
-    """Who is no administrator any more moves nothing."""
-    account = await stage.add()
-    before = await stage.contents()
-    with pytest.raises(Forbidden):
-        await stage.parts.rotate_keys.rotate(by=Authority(account.id, token_version=account.token_version))
-    assert await stage.contents() == before
 
 
 async def test_a_ring_that_was_read_too_long_ago_stands_still(stage: Stage):
