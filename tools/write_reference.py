@@ -115,6 +115,12 @@ PROBLEMS = {
         "An administrator who is the only enabled one asked to be disabled, deleted, or given another role.",
         "Make somebody else an administrator first. On the host, `tokenkeep users` refuses nothing of it.",
     ),
+    "verifiers_not_ready": Entry(
+        "A rotation of the signing keys was asked for, and the next key has another algorithm: `signing_algorithm` was "
+        "changed. Verifiers name the algorithms that they accept, and would refuse every token of it.",
+        "Have every verifier accept the old and the new algorithm, then say so: `keys rotate --verifiers-ready`, or "
+        '`{"verifiersReady": true}`. See [keys](keys.md#change-the-algorithm).',
+    ),
     "request_timeout": Entry(
         "The body of the request did not arrive within ten seconds.",
         "Send it whole. If it happens often, let the proxy buffer request bodies.",

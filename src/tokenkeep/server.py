@@ -30,7 +30,7 @@ from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
-from tokenkeep.verifier import TokenVerifier
+from tokenkeep.verifier import CannotTell, TokenVerifier
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class AuthServer:
         """Make ready to serve: data directory, secret, database, schema, keys, revocations, background chores.
 
         Raises:
-            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, RolledBack, AlgorithmChanged,
+            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, RolledBack,
             StorageUnavailable: it cannot, and why.
             RuntimeError: it is open already.
         """
@@ -119,7 +119,7 @@ class AuthServer:
             await migrate(database)
             await graph.history.begin()
             await graph.follow_revocations.remember_access_life(graph.access_life)
-            await graph.rotate_keys.establish()
+            await graph.establish_keys.establish()
             await graph.password_kinds.poll()
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
@@ -312,7 +312,10 @@ class AuthServer:
         )
 
     def _verification_keys(self) -> KeySet:
-        return self.graph.key_ring.verification_keys()
+        key_ring = self.graph.key_ring
+        if not key_ring.fresh:
+            raise CannotTell("the signing keys were last read too long ago")
+        return key_ring.verification_keys()
 
 
 def create_app() -> ASGIApp:

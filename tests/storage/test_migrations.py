@@ -80,6 +80,25 @@ async def test_places_of_logins_are_kept_as_far_as_they_are_known(database: Data
     assert listed == [{"id": "0", "login_address": "192.0.2.1"}, {"id": "1", "login_address": ""}]
 
 
+async def test_of_keys_that_had_ended_nothing_is_kept(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """Published keys go on; those that were revoked before private parts were erased are gone with theirs."""
+    monkeypatch.setattr(migrations, "known_migrations", lambda: KNOWN[:3])
+    await migrate(database)
+    for state in ("active", "upcoming", "revoked", "retired"):
+        await execute(
+            database,
+            "INSERT INTO signing_keys (id, algorithm, state, sealed, created_at) VALUES ($1, 'ES256', $1, $2, 7)",
+            state,
+            b"sealed",
+        )
+    monkeypatch.setattr(migrations, "known_migrations", lambda: KNOWN)
+    await migrate(database)
+    listed = await rows(database, "SELECT id, sealed, requested_at, ended_at FROM signing_keys ORDER BY id")
+    assert listed == [
+        {"id": state, "sealed": b"sealed", "requested_at": None, "ended_at": None} for state in ("active", "upcoming")
+    ]
+
+
 async def test_a_migration_that_fails_leaves_nothing_behind(
     database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):

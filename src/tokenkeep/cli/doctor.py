@@ -13,6 +13,9 @@ from tokenkeep.assembly import CANNOT_SERVE, SystemClock
 from tokenkeep.backends import is_embedded, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import json_text
+from tokenkeep.domain.audit import OPERATOR
+from tokenkeep.domain.key_rotation import RotationPlan
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings, SettingsError, check_clock
@@ -46,7 +49,7 @@ def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
         if is_embedded(settings) and not sqlite_file(settings, directory).exists():
             findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
         else:
-            findings.append(asyncio.run(_installation(settings)))
+            findings += asyncio.run(_installation(settings))
     return findings
 
 
@@ -68,22 +71,37 @@ def _data_directory(directory: DataDirectory) -> Finding:
     return Finding("data-directory", True, f"{directory.path} is closed to other users")
 
 
-async def _installation(settings: Settings) -> Finding:
+async def _installation(settings: Settings) -> list[Finding]:
     try:
         server = AuthServer(settings)
     except SettingsError:
-        return Finding("installation", False, "it was not looked at, since these settings may not start", "mend those")
+        return [
+            Finding("installation", False, "it was not looked at, since these settings may not start", "mend those")
+        ]
     try:
         await server.open_for_commands()
         try:
             await server.graph.storage.transact(_write_nothing)
             await server.graph.history.check()
             await server.graph.key_ring.reload()
+            plan = await server.graph.services.list_keys.timetable(by=Authority(OPERATOR))
         finally:
             await server.close()
     except (*CANNOT_SERVE, ValueError) as error:
-        return Finding("installation", False, str(error), _SAID)
-    return Finding("installation", True, "database, schema, server secret, signing keys and history fit together")
+        return [Finding("installation", False, str(error), _SAID)]
+    fits = Finding("installation", True, "database, schema, server secret, signing keys and history fit together")
+    return [fits, _next_key(plan)]
+
+
+def _next_key(plan: RotationPlan) -> Finding:
+    if plan.waits_for is None:
+        return Finding("key-rotation", True, "the next signing key waits for nothing but its time")
+    return Finding(
+        "key-rotation",
+        True,
+        f"the next signing key waits until every verifier accepts {plan.waits_for}; then run: "
+        "tokenkeep keys rotate --verifiers-ready",
+    )
 
 
 async def _write_nothing(tx: Transaction) -> None:

@@ -97,11 +97,13 @@ class Refresh:
             NoValidRefreshToken: its session is over, or is over from now on because the token was used before.
             InvalidField: the audience is not served here.
             Throttled: too many refreshes from this address.
+            Unavailable: there is no key to sign with now; nothing changed.
             StorageUnavailable: the database did not answer, or the account changed too often; nothing changed.
         """
         await self._admission.limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
         token = self._parse(presented, client)
+        self._issuer.require_key()
         arrival = Presented(token.generation, delivery, client.fingerprint())
         outcome = await self._settle(token, arrival, client)
         match outcome:

@@ -15,7 +15,7 @@ from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.password_hashes import HashCost
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason, Session
-from tokenkeep.domain.signing_keys import SigningKey
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
 
 
 class AccountReader(Protocol):
@@ -144,8 +144,26 @@ class SigningKeyStore(Protocol):
             SecretMismatch: a stored key does not open with the configured server secret.
         """
 
-    async def revoke_published(self) -> list[str]:
-        """Revoke every key that verifiers are given; returns their ids."""
+    async def records(self, *, ended: int = 0) -> list[KeyRecord]:
+        """Return what is remembered of the published keys, and of the `ended` that ended last, oldest first.
+
+        No private part is opened.
+        """
+
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """Return what is remembered of one key."""
+
+    async def request(self, key_id: str, *, now: int) -> bool:
+        """Note that the upcoming key is to sign as soon as that is safe; False if that was noted, or it is not it."""
+
+    async def activate(self, key_id: str, *, now: int) -> bool:
+        """Have the upcoming key sign from now on; False if it is not the upcoming one any more."""
+
+    async def deactivate(self, key_id: str, *, now: int) -> bool:
+        """Have the active key sign no more, and stay published; False if it is not the active one any more."""
+
+    async def end(self, record: KeyRecord, state: KeyState, *, now: int) -> bool:
+        """Take a key from verifiers for good, and forget its private part; False if it moved since it was read."""
 
 
 class SecretMismatch(Exception):

@@ -147,7 +147,18 @@ class Settings:
     previous_secrets: tuple[Secret, ...] = _option(
         (), Kind.SECRETS, "Server secrets before this one, so that what they protect can still be opened."
     )
-    signing_algorithm: str = _option("ES256", Kind.TEXT, "Signature algorithm of new signing keys.", _check_algorithm)
+    signing_algorithm: str = _option(
+        "ES256",
+        Kind.TEXT,
+        "Signature algorithm of the next signing keys; a change waits until verifiers are said to be ready for it.",
+        _check_algorithm,
+    )
+    key_rotation: timedelta = _option(
+        90 * _DAY,
+        Kind.DURATION,
+        "How long a key signs before the next one does by itself.",
+        _between(_HOUR, 3650 * _DAY),
+    )
     access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", _between(_SECOND, _DAY))
     refresh_idle_ttl: timedelta = _option(
         7 * _DAY, Kind.DURATION, "A session that is not refreshed for this long is over.", _between(_SECOND, 365 * _DAY)
