@@ -195,6 +195,10 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
         {"database_url": Secret("postgresql://tokenkeep@db.example.com/tokenkeep?sslmode=require")},
         {"database_url": Secret("postgresql://tokenkeep@db.example.com:five/tokenkeep")},
     ),
+    "redis-transport": (
+        {"redis_url": Secret("redis://tokenkeep:password@redis.example.com/0")},
+        {"redis_url": Secret("redis://redis.example.com:five/0")},
+    ),
     "server-secret": ({"secret": Secret("password")}, {"secret": Secret("secret" * 6)}),
     "access-life": ({"access_ttl": timedelta(hours=2)},),
     "shared-algorithm": ({"signing_algorithm": "HS256", "audiences": ("https://orders.example.com",)},),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.api.cookies import CookiePolicy
@@ -53,6 +53,7 @@ from tokenkeep.flows.overview import ViewOverview
 from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
 from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
+from tokenkeep.flows.read_now import ReadNow
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
@@ -73,6 +74,9 @@ from tokenkeep.storage.sql.migrate import SchemaMismatch
 from tokenkeep.storage.sql.stores import SqlStorage
 from tokenkeep.verifier import TokenVerifier
 
+if TYPE_CHECKING:
+    from tokenkeep.storage.redis_shared import RedisShared
+
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
 
@@ -88,6 +92,10 @@ PURGE_INTERVAL: Final = 3600.0
 """Seconds between two purges."""
 CLOCK_INTERVAL: Final = 5.0
 """Seconds between two comparisons of this process's clock with the database's."""
+ASKING_INTERVAL: Final = 1.0
+"""Seconds between two looks at whether Redis is there."""
+CALL_INTERVAL: Final = 60.0
+"""Seconds after which the other processes are called although nothing was revoked."""
 MARK_INTERVAL: Final = 1.0
 """Seconds between two writings of the high-water mark."""
 CANNOT_SERVE: Final = (
@@ -122,6 +130,7 @@ class Outside:
     """What the graph is built upon: connections, clocks, and what the embedding application brings."""
 
     database: Database
+    shared: RedisShared | None
     secret_ring: SecretRing
     clock: Clock
     revoked: RevocationSet
@@ -146,6 +155,8 @@ class ObjectGraph:
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
     revocation_bell: Bell
+    shared: RedisShared | None
+    read_now: ReadNow | None
     history: KeepHistory
     purge: Purge
     refusals: NoteRefusals
@@ -165,14 +176,16 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     key_ring = KeyRing(storage)
     revocation_bell = Bell()
-    revoker = Revoker(settings.issuer, outside.revoked, revocation_bell.ring)
+    read_now = ReadNow(outside.shared.messenger, revocation_bell.ring) if outside.shared else None
+    revoker = Revoker(settings.issuer, outside.revoked, _ring(revocation_bell, read_now.bell if read_now else None))
     families = TokenFamilies(outside.secret_ring, session_policy(settings))
     claims = AddedClaims(outside.claims)
     tokens = TokenIssuer(key_ring, families, token_policy(settings))
     opener = OpenSession(families, claims, tokens, revoker)
     new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
-    admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), limit_policy(settings)), refusals)
+    limiter = outside.shared.limiter if outside.shared else MemoryLimiter(outside.clock)
+    admission = Admission(LimitAttempts(limiter, limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
     rotate_keys = RotateKeys(storage, settings.signing_algorithm)
     creator = CreateAccount(storage, new_passwords)
@@ -194,6 +207,8 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         watch_clock=watch_clock,
         revocation_bell=revocation_bell,
+        shared=outside.shared,
+        read_now=read_now,
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -228,7 +243,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
 
 def chores_of(graph: ObjectGraph) -> list[Chore]:
     """Return what runs by itself while the server is open: name, seconds between two runs, flow."""
-    return [
+    chores = [
         Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll, graph.revocation_bell),
         Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
         Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
@@ -237,6 +252,22 @@ def chores_of(graph: ObjectGraph) -> list[Chore]:
         Chore("comparing the clocks", CLOCK_INTERVAL, graph.watch_clock.compare),
         Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
     ]
+    if graph.shared is not None:
+        chores.append(Chore("asking Redis", ASKING_INTERVAL, graph.shared.link.ask))
+    if graph.read_now is not None:
+        chores.append(Chore("calling the other processes", CALL_INTERVAL, graph.read_now.call, graph.read_now.bell))
+    return chores
+
+
+def _ring(*bells: Bell | None) -> Callable[[], None]:
+    """Return what rings all of them."""
+
+    def ring() -> None:
+        for bell in bells:
+            if bell is not None:
+                bell.ring()
+
+    return ring
 
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:

@@ -1,4 +1,4 @@
-"""Which database, which data directory and which secret the settings name; nothing is opened here.
+"""Which database, data directory, secret and Redis the settings name; nothing is opened here.
 
 Not here: what is built upon them (`assembly`).
 """
@@ -6,14 +6,19 @@ Not here: what is built upon them (`assembly`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.secrets import Purpose, SecretRing
 from tokenkeep.flows.ports import Clock
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
+from tokenkeep.storage.memory import MemoryLimiter
+from tokenkeep.storage.redis_address import RedisAddress, RedisAddressError
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from tokenkeep.storage.redis_shared import RedisShared
 
 _SQLITE_URL: Final = "sqlite:///"
 
@@ -56,6 +61,32 @@ def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) 
     from tokenkeep.storage.sql.postgres import PostgresDatabase
 
     return PostgresDatabase(url)
+
+
+def choose_shared(settings: Settings, ring: SecretRing, clock: Clock) -> RedisShared | None:
+    """Return what is shared through the configured Redis, not yet connected; None if none is configured.
+
+    Raises:
+        SettingsError: its address or a file that it names cannot be used, or its driver is not installed.
+    """
+    if settings.redis_url is None:
+        return None
+    try:
+        # Imported when configured only: the driver costs half a second and a third of a worker's memory.
+        from tokenkeep.storage.redis_shared import RedisShared, installation_prefix
+
+        return RedisShared.over(
+            RedisAddress.parse(settings.redis_url.reveal()),
+            prefix=installation_prefix(settings.redis_prefix, settings.issuer),
+            key=ring.key(ring.current, Purpose.COUNTING),
+            own=MemoryLimiter(clock),
+        )
+    except RedisAddressError as error:
+        raise SettingsError(str(error)) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"redis", "hiredis"}:
+            raise
+        raise SettingsError("redis_url needs the driver: install tokenkeep with the extra redis") from None
 
 
 def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) -> SecretRing:

@@ -7,6 +7,7 @@ come from closed lists, so that nobody can make them grow.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -113,6 +114,9 @@ class Metrics:
             "How far this process's clock is certainly ahead of the database's.",
             registry=self._registry,
         )
+        self._redis_up = Gauge(
+            "tokenkeep_redis_up", "Whether Redis answered when it was last asked.", registry=self._registry
+        )
         for kind in EventKind:
             self._events.labels(kind.value)
         for verdict in REFRESH_VERDICTS:
@@ -131,8 +135,16 @@ class Metrics:
         if verdict is not None:
             self._refreshes.labels(verdict).inc()
 
-    def exposition(self, *, revocations: int, dropped: Mapping[EventKind, int], clock_offset: float) -> bytes:
-        """Return all metrics in the text format of Prometheus; the offset is in seconds."""
+    def exposition(
+        self, *, revocations: int, dropped: Mapping[EventKind, int], clock_offset: float, redis_up: bool | None
+    ) -> bytes:
+        """Return all metrics in the text format of Prometheus.
+
+        Args:
+            clock_offset: seconds.
+            redis_up: whether Redis answered when last asked; None if none is used.
+        """
+        self._redis_up.set(math.nan if redis_up is None else redis_up)
         self._clock_offset.set(clock_offset)
         self._revocations.set(revocations)
         for kind in REFUSALS:

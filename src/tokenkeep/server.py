@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, chores_of, endpoints_of
-from tokenkeep.backends import choose_database, is_embedded, read_secrets, require_data
+from tokenkeep.backends import choose_database, choose_shared, is_embedded, read_secrets, require_data
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
@@ -132,10 +132,15 @@ class AuthServer:
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
             await graph.watch_clock.compare()
+            if graph.shared is not None:
+                await graph.shared.link.ask()
             background = Background(chores_of(graph))
             self._exit.push_async_callback(_finish, graph)
             background.start()
             self._exit.push_async_callback(background.stop)
+            if graph.read_now is not None:
+                graph.read_now.start()
+                self._exit.push_async_callback(graph.read_now.stop)
             self._http = http.build(
                 endpoints_of(self.settings),
                 graph.services,
@@ -266,8 +271,12 @@ class AuthServer:
         database = choose_database(self.settings, self._directory, self._clock)
         self._exit.push_async_callback(database.close)
         await database.open()
+        shared = choose_shared(self.settings, secret_ring, self._clock)
+        if shared is not None:
+            self._exit.push_async_callback(shared.link.close)
         outside = Outside(
             database=database,
+            shared=shared,
             secret_ring=secret_ring,
             clock=self._clock,
             revoked=self._revoked,
@@ -277,6 +286,7 @@ class AuthServer:
                 revocations=len(self._revoked),
                 dropped=self.graph.refusals.dropped,
                 clock_offset=self.graph.watch_clock.offset / 1000,
+                redis_up=shared.link.away is None if shared is not None else None,
             ),
             mark=FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(),
             unmarked=self.settings.allow_unmarked_database or unmarked,

@@ -95,6 +95,16 @@ class StrengthJudge(Protocol):
         """
 
 
+class Messenger(Protocol):
+    """Calls the other server processes. A call carries nothing, and may be lost."""
+
+    async def call(self) -> None:
+        """Call all others that listen just now; nobody is told if that fails."""
+
+    async def listen(self, heard: Callable[[], None]) -> bool:
+        """Run `heard` whenever another may have called, until the connection is lost; tells whether there was one."""
+
+
 class HighWaterMark(Protocol):
     """Remembers, outside the database, how far its history had come."""
 

@@ -15,7 +15,13 @@ from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.kinds import format_duration
 from tokenkeep.settings.options import Settings, SettingsError
 from tokenkeep.settings.secret_rules import ops_token, server_secret
-from tokenkeep.settings.transport_rules import database_transport, issuer_transport, listener, tls_issuer
+from tokenkeep.settings.transport_rules import (
+    database_transport,
+    issuer_transport,
+    listener,
+    redis_transport,
+    tls_issuer,
+)
 
 LONGEST_ACCESS: Final = timedelta(hours=1)
 """The longest access-token life that needs no override."""
@@ -174,6 +180,7 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     listener,
     tls_issuer,
     database_transport,
+    redis_transport,
     server_secret,
     _access_life,
     _shared_algorithm,

@@ -185,7 +185,7 @@ class RedisLink:
                 return await answer
         except _OUTAGES as error:
             told = explain_outage(error, self._address)
-        if self._away is None:
+        if told != self._away:
             _log.error("%s; %s", told, self._consequence)
         self._away = told
         raise RedisAway(told)
