@@ -23,6 +23,7 @@ from tokenkeep.domain.audit import Event
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.server_processes import NO_REDIS, NotShared
 from tokenkeep.domain.signing_keys import AlgorithmChanged
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
@@ -60,6 +61,7 @@ from tokenkeep.flows.register import Register
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.flows.watch_clock import WatchClock
@@ -96,12 +98,15 @@ ASKING_INTERVAL: Final = 1.0
 """Seconds between two looks at whether Redis is there."""
 CALL_INTERVAL: Final = 60.0
 """Seconds after which the other processes are called although nothing was revoked."""
+NOTE_INTERVAL: Final = 2.0
+"""Seconds between two notes in the database that this process is there."""
 MARK_INTERVAL: Final = 1.0
 """Seconds between two writings of the high-water mark."""
 CANNOT_SERVE: Final = (
     Refusal,
     RolledBack,
     MarkUnavailable,
+    NotShared,
     AlgorithmChanged,
     SecretMismatch,
     SettingsError,
@@ -131,6 +136,8 @@ class Outside:
 
     database: Database
     shared: RedisShared | None
+    node: str | None
+    """What names the node of this process; None where it serves alone for certain."""
     secret_ring: SecretRing
     clock: Clock
     revoked: RevocationSet
@@ -157,6 +164,7 @@ class ObjectGraph:
     revocation_bell: Bell
     shared: RedisShared | None
     read_now: ReadNow | None
+    together: ServeTogether | None
     history: KeepHistory
     purge: Purge
     refusals: NoteRefusals
@@ -209,6 +217,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         revocation_bell=revocation_bell,
         shared=outside.shared,
         read_now=read_now,
+        together=_together(storage, outside),
         follow_revocations=FollowRevocations(
             storage,
             outside.revoked,
@@ -252,11 +261,23 @@ def chores_of(graph: ObjectGraph) -> list[Chore]:
         Chore("comparing the clocks", CLOCK_INTERVAL, graph.watch_clock.compare),
         Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
     ]
+    if graph.together is not None:
+        chores.append(Chore("noting this process", NOTE_INTERVAL, graph.together.stay))
     if graph.shared is not None:
         chores.append(Chore("asking Redis", ASKING_INTERVAL, graph.shared.link.ask))
     if graph.read_now is not None:
         chores.append(Chore("calling the other processes", CALL_INTERVAL, graph.read_now.call, graph.read_now.bell))
     return chores
+
+
+def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
+    if outside.node is None:
+        return None
+    return ServeTogether(storage, node=outside.node, redis=outside.shared.identity if outside.shared else _no_redis)
+
+
+async def _no_redis() -> str:
+    return NO_REDIS
 
 
 def _ring(*bells: Bell | None) -> Callable[[], None]:

@@ -5,6 +5,8 @@ Not here: what is built upon them (`assembly`).
 
 from __future__ import annotations
 
+import logging
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,8 @@ from tokenkeep.storage.sql.sqlite import SqliteDatabase
 if TYPE_CHECKING:
     from tokenkeep.storage.redis_shared import RedisShared
 
+_log = logging.getLogger(__name__)
+
 _SQLITE_URL: Final = "sqlite:///"
 
 
@@ -28,11 +32,41 @@ def is_embedded(settings: Settings) -> bool:
     return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
 
 
+def is_alone(settings: Settings) -> bool:
+    """Tell whether the data directory is for one server process, since it shares no database or no Redis."""
+    return is_embedded(settings) or settings.redis_url is None
+
+
+def node_of(settings: Settings, directory: DataDirectory) -> str:
+    """Return what names the node of a server process among those that serve one database.
+
+    Raises:
+        DataDirectoryError: the file with the name cannot be read or written.
+    """
+    return directory.node() if directory.exists() else f"{socket.gethostname()}:{settings.port}"
+
+
 def sqlite_file(settings: Settings, directory: DataDirectory) -> Path:
     """Return the file of the embedded database."""
     if settings.database_url is None:
         return directory.database
     return Path(settings.database_url.reveal().removeprefix(_SQLITE_URL))
+
+
+def prepare_directory(settings: Settings, directory: DataDirectory) -> None:
+    """Make the data directory, which a server with a database elsewhere may be allowed to do without.
+
+    Raises:
+        DataDirectoryError: it cannot be made, is not ours, or is open to others.
+    """
+    try:
+        directory.create()
+    except DataDirectoryError as error:
+        if is_embedded(settings) or directory.exists():
+            raise
+        if not settings.allow_unmarked_database:
+            raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
+        _log.warning("%s; a database that is put back to an older state will not be noticed", error)
 
 
 def require_data(settings: Settings, directory: DataDirectory) -> None:

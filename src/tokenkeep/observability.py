@@ -10,15 +10,17 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from tokenkeep.domain.audit import REFRESH_VERDICTS, REFUSALS, Event, EventKind, refresh_verdict
 
@@ -82,8 +84,10 @@ class Answered:
 class Metrics:
     """Counts what one server process does, for Prometheus."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, process: int | None = None) -> None:
+        """Count from nothing; `process` is told with each metric where several processes answer at one address."""
         self._registry = CollectorRegistry()
+        self._process = process
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._requests = Counter(
@@ -149,7 +153,20 @@ class Metrics:
         self._revocations.set(revocations)
         for kind in REFUSALS:
             self._dropped.labels(kind.value).set(dropped.get(kind, 0))
-        return generate_latest(self._registry)
+        return generate_latest(self._registry if self._process is None else _Labelled(self._registry, self._process))
+
+
+class _Labelled(Collector):
+    """A registry whose every metric carries the process that counted."""
+
+    def __init__(self, registry: CollectorRegistry, process: int) -> None:
+        self._registry = registry
+        self._labels = {"process": str(process)}
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample._replace(labels={**self._labels, **sample.labels}) for sample in metric.samples]
+            yield metric
 
 
 def log_request(request: Answered) -> None:

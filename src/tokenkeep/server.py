@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -14,23 +15,36 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, chores_of, endpoints_of
-from tokenkeep.backends import choose_database, choose_shared, is_embedded, read_secrets, require_data
+from tokenkeep.backends import (
+    choose_database,
+    choose_shared,
+    is_alone,
+    is_embedded,
+    node_of,
+    prepare_directory,
+    read_secrets,
+    require_data,
+)
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
+from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
 from tokenkeep.policies import frame_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
-from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
 from tokenkeep.verifier import TokenVerifier
+
+LEAVE_TIMEOUT: Final = 1.0
+"""Seconds in which the other processes are told that this one serves no longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +79,7 @@ class AuthServer:
         self._exclusive = exclusive
         self._mounted = False
         self._busy = False
-        self._metrics = Metrics()
+        self._metrics = Metrics(process=os.getpid() if self.settings.workers > 1 else None)
         self._clock = clock or SystemClock()
         self._claims = claims
         self._revoked = RevocationSet()
@@ -109,7 +123,7 @@ class AuthServer:
         """Make ready to serve: data directory, secret, database, schema, keys, revocations, background chores.
 
         Raises:
-            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, RolledBack, AlgorithmChanged,
+            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, NotShared, RolledBack, AlgorithmChanged,
             StorageUnavailable: it cannot, and why.
             RuntimeError: it is open already.
         """
@@ -119,12 +133,16 @@ class AuthServer:
             _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
         check_clock(self._clock.now())
         async with self._closed_on_error():
-            self._prepare_directory(required=embedded)
-            if embedded and self._exclusive:
+            prepare_directory(self.settings, self._directory)
+            if is_alone(self.settings) and self._exclusive and self._directory.exists():
                 self._directory.lock()
                 self._exit.callback(self._directory.unlock)
-            graph, database = await self._connect(create_secret=embedded)
+            node = None if embedded else node_of(self.settings, self._directory)
+            graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
+            if graph.together is not None:
+                await graph.together.join()
+                self._exit.push_async_callback(_leave, graph.together)
             await graph.history.begin()
             await graph.follow_revocations.remember_access_life(graph.access_life)
             await graph.rotate_keys.establish()
@@ -252,21 +270,13 @@ class AuthServer:
             raise RuntimeError("the server is open already")
         self._busy = True
 
-    def _prepare_directory(self, *, required: bool) -> None:
-        try:
-            self._directory.create()
-        except DataDirectoryError as error:
-            if required or self._directory.exists():
-                raise
-            if not self.settings.allow_unmarked_database:
-                raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
-            _log.warning("%s; a database that is put back to an older state will not be noticed", error)
-
     def _require_data(self) -> None:
         check_clock(self._clock.now())
         require_data(self.settings, self._directory)
 
-    async def _connect(self, *, create_secret: bool, unmarked: bool = False) -> tuple[ObjectGraph, Database]:
+    async def _connect(
+        self, *, create_secret: bool, unmarked: bool = False, node: str | None = None
+    ) -> tuple[ObjectGraph, Database]:
         secret_ring = read_secrets(self.settings, self._directory, create=create_secret)
         database = choose_database(self.settings, self._directory, self._clock)
         self._exit.push_async_callback(database.close)
@@ -277,6 +287,7 @@ class AuthServer:
         outside = Outside(
             database=database,
             shared=shared,
+            node=node,
             secret_ring=secret_ring,
             clock=self._clock,
             revoked=self._revoked,
@@ -316,6 +327,13 @@ class AuthServer:
 def create_app() -> ASGIApp:
     """Return the application for an ASGI server: settings from `tokenkeep.toml` and the environment."""
     return AuthServer().app
+
+
+async def _leave(together: ServeTogether) -> None:
+    """Say that this process serves no longer; where that cannot be said, it is noticed soon."""
+    with suppress(TimeoutError, *CANNOT_SERVE):
+        async with asyncio.timeout(LEAVE_TIMEOUT):
+            await together.leave()
 
 
 async def _finish(graph: ObjectGraph) -> None:

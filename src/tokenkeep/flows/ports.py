@@ -17,6 +17,7 @@ from tokenkeep.flows.stores import (
     AdministratorStore,
     AuditLog,
     RevocationStore,
+    ServerProcessStore,
     SessionStore,
     SigningKeyStore,
 )
@@ -141,6 +142,10 @@ class Transaction(Protocol):
     @property
     def revocations(self) -> RevocationStore:
         """Revocations."""
+
+    @property
+    def server_processes(self) -> ServerProcessStore:
+        """Server processes."""
 
     @property
     def audit(self) -> AuditLog:

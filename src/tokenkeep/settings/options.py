@@ -228,6 +228,12 @@ class Settings:
     argon2_passes: int = _option(
         2, Kind.INTEGER, "Passes over that memory; old hashes are renewed at the next login.", _number(1, MOST_PASSES)
     )
+    workers: int = _option(
+        1,
+        Kind.INTEGER,
+        "Server processes on this machine; more than one need a PostgreSQL and a Redis to share.",
+        _number(1, 64),
+    )
     host: str = _option("127.0.0.1", Kind.TEXT, "Address to listen on.")
     port: int = _option(8000, Kind.INTEGER, "Port to listen on.", _number(1, 65_535))
     tls_cert: Path | None = _option(None, Kind.PATH, "PEM file of the certificate chain, to serve https directly.")

@@ -152,6 +152,29 @@ def _rate_limits(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _workers(settings: Settings) -> Iterator[Finding]:
+    rule, many = "workers", f"workers is {settings.workers}"
+    url = settings.database_url
+    if settings.workers == 1:
+        yield Finding(rule, True, "one server process")
+    elif url is None or not url.reveal().startswith("postgresql:"):
+        yield Finding(
+            rule,
+            False,
+            f"{many}, but a database in a file is for one server process",
+            "set database_url to a PostgreSQL and redis_url to a Redis that they share, or workers to 1",
+        )
+    elif settings.redis_url is None:
+        yield Finding(
+            rule,
+            False,
+            f"{many}, but without a Redis each would limit attempts by itself and let in as many times the limits",
+            "set redis_url to a Redis that they share, or workers to 1",
+        )
+    else:
+        yield Finding(rule, True, f"{many}, which share a PostgreSQL and a Redis")
+
+
 def _password_hashing(settings: Settings) -> Iterator[Finding]:
     cost = Argon2Cost(settings.argon2_memory, settings.argon2_passes, 1)
     if cost.reaches_floor:
@@ -187,6 +210,7 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _origins,
     _proxies,
     _rate_limits,
+    _workers,
     _password_hashing,
     ops_token,
 )

@@ -106,7 +106,8 @@ class RedisLink:
         """
         if self._away is not None:
             raise RedisAway(self._away)
-        return await self._try(ANSWER_TIMEOUT, self._run(script, key, values))
+        answer = await self._try(ANSWER_TIMEOUT, self._run(script, key, values))
+        return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
 
     async def publish(self, channel: str, message: str) -> None:
         """Send a message to whoever listens just now.

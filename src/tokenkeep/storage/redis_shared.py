@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
+from tokenkeep.domain.server_processes import UNKNOWN_REDIS
 from tokenkeep.flows.ports import RateLimiter
 from tokenkeep.storage.fallback_limiter import FallbackLimiter
-from tokenkeep.storage.redis import RedisLink
+from tokenkeep.storage.redis import RedisAway, RedisLink, Script
 from tokenkeep.storage.redis_address import RedisAddress
 from tokenkeep.storage.redis_limiter import RedisLimiter
 from tokenkeep.storage.redis_messenger import RedisMessenger
 
-_CONSEQUENCE = "until it works again, each process limits attempts by itself and reads revocations on schedule"
+_IDENTITY: Final = Script(
+    """
+local kept = redis.call('GET', KEYS[1]) or ARGV[1]
+redis.call('SET', KEYS[1], kept, 'PX', ARGV[2])
+return kept
+"""
+)
+_A_DAY: Final = 86_400_000
+_CONSEQUENCE: Final = "until it works again, each process limits attempts by itself and reads revocations on schedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,13 @@ class RedisShared:
     link: RedisLink
     limiter: RateLimiter
     messenger: RedisMessenger
+
+    async def identity(self) -> str:
+        """Return what names the place that is shared: the same for all who use it, another after a flush."""
+        try:
+            return str(await self.link.run(_IDENTITY, self.link.name("identity"), secrets.token_urlsafe(9), _A_DAY))
+        except RedisAway:
+            return UNKNOWN_REDIS
 
     @classmethod
     def over(cls, address: RedisAddress, *, prefix: str, key: bytes, own: RateLimiter) -> Self:
