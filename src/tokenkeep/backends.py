@@ -20,6 +20,7 @@ from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
+    from tokenkeep.storage.redis import RedisLink
     from tokenkeep.storage.redis_shared import RedisShared
 
 _log = logging.getLogger(__name__)
@@ -103,18 +104,28 @@ def choose_shared(settings: Settings, ring: SecretRing, clock: Clock) -> RedisSh
     Raises:
         SettingsError: its address or a file that it names cannot be used, or its driver is not installed.
     """
+    link = choose_redis(settings)
+    if link is None:
+        return None
+    from tokenkeep.storage.redis_shared import RedisShared
+
+    return RedisShared.over(link, key=ring.key(ring.current, Purpose.COUNTING), own=MemoryLimiter(clock))
+
+
+def choose_redis(settings: Settings) -> RedisLink | None:
+    """Return the link to the configured Redis, not yet connected; None if none is configured.
+
+    Raises:
+        SettingsError: its address or a file that it names cannot be used, or its driver is not installed.
+    """
     if settings.redis_url is None:
         return None
     try:
         # Imported when configured only: the driver costs half a second and a third of a worker's memory.
-        from tokenkeep.storage.redis_shared import RedisShared, installation_prefix
+        from tokenkeep.storage.redis_shared import link_to
 
-        return RedisShared.over(
-            RedisAddress.parse(settings.redis_url.reveal()),
-            prefix=installation_prefix(settings.redis_prefix, settings.issuer),
-            key=ring.key(ring.current, Purpose.COUNTING),
-            own=MemoryLimiter(clock),
-        )
+        address = RedisAddress.parse(settings.redis_url.reveal())
+        return link_to(address, prefix=settings.redis_prefix, issuer=settings.issuer)
     except RedisAddressError as error:
         raise SettingsError(str(error)) from None
     except ModuleNotFoundError as error:

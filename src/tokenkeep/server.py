@@ -39,6 +39,7 @@ from tokenkeep.policies import frame_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
+from tokenkeep.storage.kept_marks import KeptMarks
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
 from tokenkeep.verifier import TokenVerifier
@@ -140,6 +141,8 @@ class AuthServer:
             node = None if embedded else node_of(self.settings, self._directory)
             graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
+            if graph.shared is not None:
+                await graph.shared.link.ask()
             if graph.together is not None:
                 await graph.together.join()
                 self._exit.push_async_callback(_leave, graph.together)
@@ -150,8 +153,6 @@ class AuthServer:
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
             await graph.watch_clock.compare()
-            if graph.shared is not None:
-                await graph.shared.link.ask()
             background = Background(chores_of(graph))
             self._exit.push_async_callback(_finish, graph)
             background.start()
@@ -299,7 +300,7 @@ class AuthServer:
                 clock_offset=self.graph.watch_clock.offset / 1000,
                 redis_up=shared.link.away is None if shared is not None else None,
             ),
-            mark=FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(),
+            mark=KeptMarks(FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(), shared),
             unmarked=self.settings.allow_unmarked_database or unmarked,
             claims=self._claims,
         )

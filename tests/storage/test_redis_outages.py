@@ -21,9 +21,10 @@ from tokenkeep.domain.limits import FREE_FAILURES, Quota
 from tokenkeep.flows.ports import RateLimiter
 from tokenkeep.storage.fallback_limiter import FallbackLimiter
 from tokenkeep.storage.memory import MemoryLimiter
-from tokenkeep.storage.redis import ANSWER_TIMEOUT, RedisAway, RedisLink
+from tokenkeep.storage.redis import ANSWER_TIMEOUT, RedisLink
 from tokenkeep.storage.redis_address import RedisAddress
 from tokenkeep.storage.redis_limiter import RedisLimiter
+from tokenkeep.storage.redis_outages import RedisAway
 
 QUOTA = Quota("few", 3, 60)
 PASSWORD = "canary-of-the-redis-password"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from tokenkeep.domain.history import Position
@@ -107,13 +107,35 @@ class Messenger(Protocol):
 
 
 class HighWaterMark(Protocol):
-    """Remembers, outside the database, how far its history had come."""
+    """Remembers, outside the database, how far its history had come: in one place or in several."""
 
-    def read(self) -> Position | None:
-        """Return the mark; None if there is none yet."""
+    async def require(self) -> None:
+        """Return if every place can be written.
 
-    def write(self, position: Position) -> None:
-        """Replace the mark, whole or not at all."""
+        Raises:
+            MarkUnavailable: one cannot, and why.
+        """
+
+    async def read(self) -> Mapping[str, Position]:
+        """Return the marks there are, each under the name of its place.
+
+        Raises:
+            MarkUnavailable: one that must not be missed cannot be read.
+        """
+
+    async def begin(self, position: Position) -> None:
+        """Replace the marks, whatever they are; each whole or not at all.
+
+        Raises:
+            MarkUnavailable: one that must not be missed cannot be written.
+        """
+
+    async def advance(self, position: Position) -> None:
+        """Move the marks on; within an epoch they never move back, whoever else writes them.
+
+        Raises:
+            MarkUnavailable: one that must not be missed cannot be written.
+        """
 
 
 class Transaction(Protocol):

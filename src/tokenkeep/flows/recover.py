@@ -35,10 +35,15 @@ class Recover:
         """End all sessions and access tokens, replace all signing keys, and begin a new epoch.
 
         Passwords, roles and accounts stay as the backup has them.
+
+        Raises:
+            MarkUnavailable: the high-water mark cannot be replaced everywhere; as far as can be known, nothing is done.
+            StorageUnavailable: the database did not answer.
         """
+        await self._mark.require()
         recovered = await self._storage.transact(self._end_everything, secrets.token_urlsafe(12))
         await self._rotate_keys.establish()
-        self._mark.write(await self._storage.read(_position))
+        await self._mark.begin(await self._storage.read(_position))
         return recovered
 
     async def _end_everything(self, tx: Transaction, epoch: str) -> Recovered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenkeep.domain.limits import Quota
 from tokenkeep.flows.ports import RateLimiter
-from tokenkeep.storage.redis import RedisAway
+from tokenkeep.storage.redis_outages import RedisAway
 
 
 class FallbackLimiter:

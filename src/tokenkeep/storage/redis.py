@@ -18,7 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.exceptions import NoScriptError, RedisError
 
 from tokenkeep.storage.redis_address import RedisAddress
-from tokenkeep.storage.redis_outages import explain_outage
+from tokenkeep.storage.redis_outages import RedisAway, explain_outage
 
 ANSWER_TIMEOUT: Final = 0.25
 """Seconds to wait for an answer, with all it takes to get one."""
@@ -32,10 +32,6 @@ LISTENING_PAUSE: Final = 2.0
 _OUTAGES: Final = (RedisError, OSError, TimeoutError)
 
 _log = logging.getLogger(__name__)
-
-
-class RedisAway(Exception):
-    """Redis does not answer or does not do what it is asked; the text says why, and what to do."""
 
 
 class Script:

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
-from tokenkeep.storage.redis import RedisAway, RedisLink
+from tokenkeep.storage.redis import RedisLink
+from tokenkeep.storage.redis_outages import RedisAway
 
 
 class RedisMessenger:

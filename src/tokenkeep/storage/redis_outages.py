@@ -34,6 +34,10 @@ _ANSWERS: Final[tuple[tuple[str, str], ...]] = (
 """Which sentence belongs to which word in its answer: the first row that fits."""
 
 
+class RedisAway(Exception):
+    """Redis does not answer or does not do what it is asked; the text says why, and what to do."""
+
+
 def explain_outage(error: BaseException, address: RedisAddress) -> str:
     """Return what is wrong, for a line of the log."""
     return f"Redis at {address.where}: {_explain(error)}"

@@ -1,4 +1,4 @@
-"""What server processes share through one Redis or Valkey: counts of attempts, and calls to read now."""
+"""What server processes share through one Redis: counts of attempts, calls to read now, the high-water mark."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Final, Self
 from tokenkeep.domain.server_processes import UNKNOWN_REDIS
 from tokenkeep.flows.ports import RateLimiter
 from tokenkeep.storage.fallback_limiter import FallbackLimiter
-from tokenkeep.storage.redis import RedisAway, RedisLink, Script
+from tokenkeep.storage.redis import RedisLink, Script
 from tokenkeep.storage.redis_address import RedisAddress
 from tokenkeep.storage.redis_limiter import RedisLimiter
+from tokenkeep.storage.redis_mark import RedisMark
 from tokenkeep.storage.redis_messenger import RedisMessenger
+from tokenkeep.storage.redis_outages import RedisAway
 
 _IDENTITY: Final = Script(
     """
@@ -33,6 +35,7 @@ class RedisShared:
     link: RedisLink
     limiter: RateLimiter
     messenger: RedisMessenger
+    mark: RedisMark
 
     async def identity(self) -> str:
         """Return what names the place that is shared: the same for all who use it, another after a flush."""
@@ -42,21 +45,24 @@ class RedisShared:
             return UNKNOWN_REDIS
 
     @classmethod
-    def over(cls, address: RedisAddress, *, prefix: str, key: bytes, own: RateLimiter) -> Self:
-        """Return what is shared over a Redis that is not connected yet.
+    def over(cls, link: RedisLink, *, key: bytes, own: RateLimiter) -> Self:
+        """Return what is shared over a link.
 
         Args:
-            prefix: what the names of an installation begin with.
             key: makes the digests under which attempts are counted.
             own: counts while Redis is away.
-
-        Raises:
-            RedisAddressError: a file that the address names cannot be used.
         """
-        link = RedisLink(address, prefix=prefix, consequence=_CONSEQUENCE)
-        return cls(link, FallbackLimiter(RedisLimiter(link, key=key), own), RedisMessenger(link))
+        limiter = FallbackLimiter(RedisLimiter(link, key=key), own)
+        return cls(link, limiter, RedisMessenger(link), RedisMark(link))
 
 
-def installation_prefix(prefix: str, issuer: str) -> str:
-    """Return what the names of one installation begin with, so that two of them may use one Redis."""
-    return f"{prefix}{hashlib.sha256(issuer.encode()).hexdigest()[:12]}:"
+def link_to(address: RedisAddress, *, prefix: str, issuer: str) -> RedisLink:
+    """Return the link of an installation to its Redis, not yet connected.
+
+    A digest of the issuer follows the prefix in all names, so that two installations may use one Redis.
+
+    Raises:
+        RedisAddressError: a file that the address names cannot be used.
+    """
+    digest = hashlib.sha256(issuer.encode()).hexdigest()[:12]
+    return RedisLink(address, prefix=f"{prefix}{digest}:", consequence=_CONSEQUENCE)
