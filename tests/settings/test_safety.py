@@ -71,6 +71,11 @@ SAFE: list[dict[str, Any]] = [
     {"argon2_memory": 7_168, "argon2_passes": 5},
     {"argon2_memory": 262_144, "argon2_passes": 10},
     *({"database_url": Secret(url)} for url in LOCAL_OR_VERIFIED),
+    {
+        "workers": 2,
+        "database_url": Secret("postgresql:///tokenkeep"),
+        "redis_url": Secret("redis://localhost"),
+    },
     *(
         {"redis_url": Secret(url)}
         for url in (
@@ -128,6 +133,10 @@ UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
             "unix:///run/redis.sock?db=x",
         )
     ),
+    ({"workers": 2}, "workers is 2, but a database in a file", None),
+    ({"workers": 2, "redis_url": Secret("redis://localhost")}, "a database in a file", None),
+    ({"workers": 2, "database_url": Secret("sqlite:///x.db")}, "a database in a file", None),
+    ({"workers": 2, "database_url": Secret("postgresql:///tokenkeep")}, "without a Redis", None),
     ({"secret": Secret("short")}, "secret is shorter than 32 bytes", None),
     ({"secret": Secret("")}, "secret is shorter than 32 bytes", None),
     ({"secret": Secret("a" * 64)}, "secret is weak", "allow_weak_secret"),
