@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import replace
 
 from tests.storage.contracts import Engine, Processes
-from tokenkeep.domain.server_processes import ServerProcess
+from tokenkeep.domain.server_processes import NO_REDIS, ServerProcess
 from tokenkeep.flows.ports import Transaction
+from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.storage.sql.stores import SqlStorage
 
 ONE = ServerProcess("a", "node", "redis", 1_000)
@@ -53,3 +54,19 @@ async def test_turns_are_taken_one_after_the_other(processes: Processes, engine:
     gate.open()
     await holding
     assert await following == [ONE]
+
+
+async def test_of_nodes_that_begin_at_once_without_redis_one_serves(processes: Processes):
+    """However their transactions fall, one joins; the others have seen it and wait."""
+
+    async def no_redis() -> str:
+        return NO_REDIS
+
+    nodes = [ServeTogether(await processes.storage(), node=f"node {number}", redis=no_redis) for number in range(5)]
+    joining = [asyncio.create_task(node.join()) for node in nodes]
+    joined, waiting = await asyncio.wait(joining, timeout=1)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*joining, return_exceptions=True)
+    assert len(joined) == 1
+    assert joined.pop().exception() is None

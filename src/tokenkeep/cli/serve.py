@@ -25,7 +25,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from tokenkeep.assembly import CANNOT_SERVE
-from tokenkeep.backends import is_alone
+from tokenkeep.backends import choose_redis, is_alone
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
@@ -159,6 +159,7 @@ class _Server(MPServer):
 def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
     settings = load(config=config, environ=os.environ, flags=flags).settings
     check_safety(settings)
+    choose_redis(settings)
     _check_certificate(settings)
 
 
