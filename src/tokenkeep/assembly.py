@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.api.cookies import CookiePolicy
@@ -23,11 +23,11 @@ from tokenkeep.domain.audit import Event
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.server_processes import NO_REDIS, NotShared
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
-from tokenkeep.flows.background import Chore
 from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
@@ -55,6 +55,7 @@ from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
 from tokenkeep.flows.publish_revocations import PublishRevocations
 from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
+from tokenkeep.flows.read_now import ReadNow
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
@@ -62,6 +63,7 @@ from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_key import RevokeKey
 from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.flows.watch_clock import WatchClock
@@ -76,27 +78,19 @@ from tokenkeep.storage.sql.migrate import SchemaMismatch
 from tokenkeep.storage.sql.stores import SqlStorage
 from tokenkeep.verifier import TokenVerifier
 
+if TYPE_CHECKING:
+    from tokenkeep.storage.redis_shared import RedisShared
+
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
 
-REVOCATION_POLL: Final = 0.25
-"""Seconds between two looks at whether another process has revoked something."""
 KEY_POLLS: Final = 4
 """Looks at the signing keys in the time in which a change of them must have been taken up: some may fail."""
-PASSWORD_KIND_POLL: Final = 1.0
-"""Seconds between two looks at which kinds of password hashes are stored."""
-AUDIT_INTERVAL: Final = 0.5
-"""Seconds between two writings of refusals to the audit log."""
-PURGE_INTERVAL: Final = 3600.0
-"""Seconds between two purges."""
-CLOCK_INTERVAL: Final = 5.0
-"""Seconds between two comparisons of this process's clock with the database's."""
-MARK_INTERVAL: Final = 1.0
-"""Seconds between two writings of the high-water mark."""
 CANNOT_SERVE: Final = (
     Refusal,
     RolledBack,
     MarkUnavailable,
+    NotShared,
     SecretMismatch,
     SettingsError,
     DataDirectoryError,
@@ -124,6 +118,9 @@ class Outside:
     """What the graph is built upon: connections, clocks, and what the embedding application brings."""
 
     database: Database
+    shared: RedisShared | None
+    node: str | None
+    """What names the node of this process; None where it serves alone for certain."""
     secret_ring: SecretRing
     clock: Clock
     revoked: RevocationSet
@@ -153,6 +150,9 @@ class ObjectGraph:
     follow_revocations: FollowRevocations
     publish_revocations: PublishRevocations
     revocation_bell: Bell
+    shared: RedisShared | None
+    read_now: ReadNow | None
+    together: ServeTogether | None
     history: KeepHistory
     purge: Purge
     refusals: NoteRefusals
@@ -178,14 +178,16 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         is_revoked=lambda key_id: outside.revoked.holds(digest(RevocationKind.KEY, settings.issuer, key_id)),
     )
     key_bell, revocation_bell = Bell(), Bell()
-    revoker = Revoker(settings.issuer, outside.revoked, revocation_bell.ring)
+    read_now = ReadNow(outside.shared.messenger, revocation_bell.ring) if outside.shared else None
+    revoker = Revoker(settings.issuer, outside.revoked, _ring(revocation_bell, read_now.bell if read_now else None))
     families = TokenFamilies(outside.secret_ring, session_policy(settings))
     claims = AddedClaims(outside.claims)
     tokens = TokenIssuer(key_ring, families, token_policy(settings))
     opener = OpenSession(families, claims, tokens, revoker)
     new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
-    admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), limit_policy(settings)), refusals)
+    limiter = outside.shared.limiter if outside.shared else MemoryLimiter(outside.clock)
+    admission = Admission(LimitAttempts(limiter, limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
     establish_keys = EstablishKeys(storage, settings.signing_algorithm)
     rotate_keys = RotateKeys(storage, key_ring, rotation, changed=key_bell.ring)
@@ -220,6 +222,9 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         watch_clock=watch_clock,
         revocation_bell=revocation_bell,
+        shared=outside.shared,
+        read_now=read_now,
+        together=_together(storage, outside),
         follow_revocations=follow_revocations,
         publish_revocations=publish_revocations,
         services=Services(
@@ -266,18 +271,25 @@ def _has_feed(settings: Settings) -> bool:
     return wanted and not settings.signing_algorithm.startswith("HS")
 
 
-def chores_of(graph: ObjectGraph) -> list[Chore]:
-    """Return what runs by itself while the server is open: name, seconds between two runs, flow."""
-    return [
-        Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll, graph.revocation_bell),
-        Chore("reading signing keys", graph.key_poll, graph.key_ring.reload, graph.key_bell),
-        Chore("rotating signing keys", graph.key_poll, graph.rotate_keys.advance),
-        Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
-        Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
-        Chore("purging", PURGE_INTERVAL, graph.purge.purge),
-        Chore("comparing the clocks", CLOCK_INTERVAL, graph.watch_clock.compare),
-        Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
-    ]
+def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
+    if outside.node is None:
+        return None
+    return ServeTogether(storage, node=outside.node, redis=outside.shared.identity if outside.shared else _no_redis)
+
+
+async def _no_redis() -> str:
+    return NO_REDIS
+
+
+def _ring(*bells: Bell | None) -> Callable[[], None]:
+    """Return what rings all of them."""
+
+    def ring() -> None:
+        for bell in bells:
+            if bell is not None:
+                bell.ring()
+
+    return ring
 
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tokenkeep.assembly import CANNOT_SERVE, SystemClock
-from tokenkeep.backends import is_embedded, sqlite_file
+from tokenkeep.backends import choose_redis, is_embedded, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import json_text
 from tokenkeep.domain.audit import OPERATOR
@@ -22,6 +22,7 @@ from tokenkeep.settings import Settings, SettingsError, check_clock
 from tokenkeep.settings.finding import Finding
 from tokenkeep.settings.safety import judge_safety
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.redis_outages import RedisAway
 
 _REFUSED = 1
 _SAID = "do what the line above says"
@@ -50,6 +51,8 @@ def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
             findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
         else:
             findings += asyncio.run(_installation(settings))
+    if safe:
+        findings.append(asyncio.run(_redis(settings)))
     return findings
 
 
@@ -69,6 +72,34 @@ def _data_directory(directory: DataDirectory) -> Finding:
     if not directory.exists():
         return Finding("data-directory", True, f"{directory.path} is not there yet; serve makes it")
     return Finding("data-directory", True, f"{directory.path} is closed to other users")
+
+
+async def _redis(settings: Settings) -> Finding:
+    """Return whether Redis can be used, and what it does when it is full."""
+    try:
+        link = choose_redis(settings)
+    except SettingsError as error:
+        return Finding("redis", False, str(error), _SAID)
+    if link is None:
+        return Finding("redis", True, "none is used: one server process limits attempts by itself")
+    try:
+        away = await link.ask()
+        if away is not None:
+            return Finding("redis", False, away, _SAID)
+        told = await link.describe()
+    except RedisAway as error:
+        return Finding("redis", False, str(error), _SAID)
+    finally:
+        await link.close()
+    version, policy = told.get("redis_version", "of an unknown version"), told.get("maxmemory_policy", "noeviction")
+    full = "it may take all the memory of its machine"
+    if told.get("maxmemory"):
+        full = (
+            "when it is full, each process limits attempts by itself"
+            if policy == "noeviction"
+            else f"when it is full, it forgets limits (maxmemory-policy {policy}), and nothing else"
+        )
+    return Finding("redis", True, f"Redis {version} can be read and written; {full}")
 
 
 async def _installation(settings: Settings) -> list[Finding]:

@@ -39,13 +39,18 @@ class Recover:
         """End all sessions and access tokens, replace all signing keys, and begin a new epoch.
 
         Passwords, roles and accounts stay as the backup has them.
+
+        Raises:
+            MarkUnavailable: the high-water mark cannot be replaced everywhere; as far as can be known, nothing is done.
+            StorageUnavailable: the database did not answer.
         """
+        await self._mark.require()
         recovered, keys = await self._storage.transact(self._end_everything, secrets.token_urlsafe(12))
         # The settings of a command need not be the server's; the verifiers know the algorithm that was in use.
         await self._establish_keys.establish(
             next((key.algorithm for key in keys if key.state is KeyState.ACTIVE), None)
         )
-        self._mark.write(await self._storage.read(_position))
+        await self._mark.begin(await self._storage.read(_position))
         return recovered
 
     async def _end_everything(self, tx: Transaction, epoch: str) -> tuple[Recovered, list[KeyRecord]]:

@@ -14,6 +14,7 @@ from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.password_hashes import HashCost
 from tokenkeep.domain.revocations import Revocation
+from tokenkeep.domain.server_processes import ServerProcess
 from tokenkeep.domain.sessions import EndReason, Session
 from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
 
@@ -202,6 +203,25 @@ class RevocationStore(Protocol):
 
     async def purge(self, *, before: int, limit: int) -> int:
         """Forget up to `limit` revocations that expired before an instant; returns how many."""
+
+
+class ServerProcessStore(Protocol):
+    """Keeps who serves the database just now."""
+
+    async def take_turn(self) -> None:
+        """Wait until nobody else who has taken a turn is still at it; the turn ends with the transaction."""
+
+    async def note(self, process: ServerProcess) -> None:
+        """Store that a process is there."""
+
+    async def all(self) -> list[ServerProcess]:
+        """Return all that are stored."""
+
+    async def forget(self, process_id: str) -> None:
+        """Forget one."""
+
+    async def forget_lost(self, *, before: int) -> int:
+        """Forget those that were last seen before an instant; returns how many."""
 
 
 class AuditLog(Protocol):

@@ -1,4 +1,4 @@
-"""One server on SQLite, then two on one PostgreSQL, for all races; processes are dear."""
+"""One server on SQLite, then two on one PostgreSQL and one Redis, for all races; processes are dear."""
 
 from __future__ import annotations
 
@@ -38,7 +38,13 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         schema = request.getfixturevalue("postgres_server").add_schema()
         stack.callback(lambda: asyncio.run(schema.drop()))
         stack.callback(lambda: asyncio.run(schema.wait_until_left()))
-        environ = {"TOKENKEEP_DATABASE_URL": schema.url, "TOKENKEEP_SECRET": SECRET}
+        redis = request.getfixturevalue("redis_server")
+        environ = {
+            "TOKENKEEP_DATABASE_URL": schema.url,
+            "TOKENKEEP_REDIS_URL": redis.url,
+            "TOKENKEEP_REDIS_PREFIX": redis.new_prefix(),
+            "TOKENKEEP_SECRET": SECRET,
+        }
         first = stack.enter_context(ServerProcess(directory, environ=environ))
         first.start()
         second = stack.enter_context(ServerProcess(directory, environ=environ, issuer=first.url))

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.postgres_front import fronted
+from tests.redis_server import RedisServer
 from tests.system.conftest import POSTGRES
 from tests.system.server_process import ServerProcess, free_port, wait_until
 from tests.system.surroundings import spoken
@@ -167,12 +168,17 @@ def test_commands_that_migrate_at_once_migrate_once(cluster: Cluster, tmp_path: 
 
 
 def test_servers_that_start_at_once_migrate_once_and_sign_with_the_same_keys(
-    cluster: Cluster, tmp_path: Path, empty: str
+    cluster: Cluster, tmp_path: Path, empty: str, redis_server: RedisServer
 ):
     """Three servers that find an empty database together all become ready, on one schema and one pair of keys."""
-    environ = {"TOKENKEEP_DATABASE_URL": cluster.url(database=empty), "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
+    environ = {
+        "TOKENKEEP_DATABASE_URL": cluster.url(database=empty),
+        "TOKENKEEP_REDIS_URL": redis_server.url,
+        "TOKENKEEP_REDIS_PREFIX": redis_server.new_prefix(),
+        "TOKENKEEP_SECRET": secrets.token_urlsafe(32),
+    }
     # Whoever comes second finds a database that was served before, of which it has no mark.
-    flags = {"log_level": "warning", "allow_unmarked_database": "on"}
+    flags = {"log_level": "warning", "allow_unmarked_database": "on", "issuer": "http://127.0.0.1:8000"}
     with ExitStack() as running:
         sites = []
         for number in range(3):

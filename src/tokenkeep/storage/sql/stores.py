@@ -13,6 +13,7 @@ from tokenkeep.storage.sql.administrators import SqlAdministrators
 from tokenkeep.storage.sql.audit import SqlAuditLog
 from tokenkeep.storage.sql.database import Database, SqlTransaction
 from tokenkeep.storage.sql.revocations import SqlRevocations
+from tokenkeep.storage.sql.server_processes import SqlServerProcesses
 from tokenkeep.storage.sql.sessions import SqlSessions
 from tokenkeep.storage.sql.signing_keys import KeyChest, SqlSigningKeys
 
@@ -27,7 +28,16 @@ EventObserver = Callable[[Event], None]
 class SqlStores:
     """The stores of one transaction (port `Transaction`)."""
 
-    __slots__ = ("accounts", "administrators", "audit", "now", "revocations", "sessions", "signing_keys")
+    __slots__ = (
+        "accounts",
+        "administrators",
+        "audit",
+        "now",
+        "revocations",
+        "server_processes",
+        "sessions",
+        "signing_keys",
+    )
 
     def __init__(self, tx: SqlTransaction, chest: KeyChest, recorded: list[Event]) -> None:
         self.now = tx.now
@@ -36,6 +46,7 @@ class SqlStores:
         self.sessions = SqlSessions(tx)
         self.signing_keys = SqlSigningKeys(tx, chest)
         self.revocations = SqlRevocations(tx)
+        self.server_processes = SqlServerProcesses(tx)
         self.audit = SqlAuditLog(tx, recorded)
 
 
