@@ -151,3 +151,23 @@ def test_nobody_is_refused_while_keys_rotate(server: ServerProcess, monkeypatch:
             time.sleep(0.02)
         assert refused == []
         wait_until(lambda: kids[0] not in session.key_set() and bool(session.key_set()), "the first key has left")
+
+
+def test_a_revoked_key_is_worth_nothing_at_once(tmp_path: Path):
+    """After the command a running server refuses the key's tokens, signs with another, and publishes it no more."""
+    with ServerProcess(tmp_path) as server:
+        server.start()
+        server.add_user("Ada", PASSWORD)
+        with Session(server) as session:
+            old = session.token()
+            assert old is not None
+            assert session.me(old) == 200
+            kid = str(jwt.decode_unverified(old).header["kid"])
+            server.command("keys", "revoke", kid, "--yes")
+            wait_until(lambda: session.me(old) == 401, "the token is refused")
+            wait_until(lambda: kid not in session.key_set() and len(session.key_set()) == 2, "the key has left")
+            new = session.token()
+            assert new is not None, "the server signs again"
+            assert str(jwt.decode_unverified(new).header["kid"]) in session.key_set()
+            assert session.me(new) == 200
+            assert session.me(old) == 401
