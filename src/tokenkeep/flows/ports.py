@@ -188,11 +188,11 @@ class SessionStore(SessionReader, Protocol):
     async def add(self, session: Session) -> None:
         """Store a new session, in the transaction that claimed its account."""
 
-    async def advance(self, session: Session, successor: Session) -> bool:
-        """Replace a session by its successor; False if it moved or ended since it was read."""
+    async def advance(self, session: Session, successor: Session, *, event: Event) -> bool:
+        """Replace a session by its successor, and store the event; False if it moved or ended since it was read."""
 
-    async def touch(self, session: Session, *, now: int) -> bool:
-        """Take a session's row without moving it; False if it moved or ended since it was read."""
+    async def touch(self, session: Session, *, event: Event) -> bool:
+        """Take a session's row for its last use, and store the event; False if it moved or ended since it was read."""
 
     async def end(self, session_id: SessionId, reason: EndReason, *, now: int) -> bool:
         """End a session; False if it had ended before."""
@@ -325,6 +325,12 @@ class Storage(Protocol):
 
         `steps` may await nothing but the transaction, and may be run again after a conflict. If it raises, nothing
         it did remains.
+        """
+
+    async def change_once(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, for steps that find a session and end with one change of it, at less cost.
+
+        `tx.now` is known once the session is found. A change that returns False is not that one change.
         """
 
     async def read(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:

@@ -6,18 +6,21 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from tokenkeep.domain.errors import StorageUnavailable
-from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+from tokenkeep.storage.sql.database import SqlTransaction
 from tokenkeep.storage.sql.postgres_address import UNREADABLE, AddressError, PostgresAddress
 from tokenkeep.storage.sql.postgres_outages import OUTAGES, explain_outage
+from tokenkeep.storage.sql.postgres_transaction import CLOCK, PostgresChange, PostgresTransaction
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
+
+    _Connection = PoolConnectionProxy[asyncpg.Record]
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -41,7 +44,6 @@ _CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, 
 """What another run may not meet again; the last one after another process has migrated the database."""
 _ALONE: Final = 7237716031
 """The advisory lock of those who want to be alone."""
-_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _SESSION: Final = {
     "application_name": "tokenkeep",
     "synchronous_commit": "on",
@@ -52,31 +54,6 @@ _SESSION: Final = {
 
 async def _nothing_to_reset(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Do nothing."""
-
-
-class PostgresTransaction:
-    """One transaction on a connection, stamped by the database's clock."""
-
-    __slots__ = ("_connection", "_patience", "now")
-
-    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record], now: int, patience: float) -> None:
-        self._connection = connection
-        self._patience = patience
-        self.now = now
-
-    async def fetch(self, sql: str, *values: Value) -> list[Row]:
-        """Run a statement and return its rows."""
-        return cast("list[Row]", await self._connection.fetch(sql, *values, timeout=self._patience))
-
-    async def fetch_one(self, sql: str, *values: Value) -> Row | None:
-        """Run a statement and return its first row."""
-        return cast("Row | None", await self._connection.fetchrow(sql, *values, timeout=self._patience))
-
-    async def execute(self, sql: str, *values: Value) -> int:
-        """Run a statement and return how many rows it changed."""
-        status = await self._connection.execute(sql, *values, timeout=self._patience)
-        count = status.rpartition(" ")[2]
-        return int(count) if count.isdigit() else 0
 
 
 class PostgresDatabase:
@@ -133,47 +110,59 @@ class PostgresDatabase:
 
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
-        return await self._run_until_it_passes(steps, args, patience=STATEMENT_TIMEOUT)
+
+        async def attempt(connection: _Connection) -> T:
+            async with _writing(connection, patience=STATEMENT_TIMEOUT) as tx:
+                return await steps(tx, *args)
+
+        return await self._run_until_it_passes(attempt)
+
+    async def change_once(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does for steps that end with their one change, in one message for each statement."""
+
+        async def attempt(connection: _Connection) -> T:
+            return await steps(PostgresChange(connection, STATEMENT_TIMEOUT), *args)
+
+        return await self._run_until_it_passes(attempt)
 
     async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Do what `transact` does, while no other process does this; waits for them, and takes the time it needs."""
 
-        async def alone(tx: SqlTransaction) -> T:
-            await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
-            return await steps(tx, *args)
+        async def attempt(connection: _Connection) -> T:
+            async with _writing(connection, patience=ALONE_TIMEOUT) as tx:
+                await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
+                return await steps(tx, *args)
 
-        return await self._run_until_it_passes(alone, (), patience=ALONE_TIMEOUT)
+        return await self._run_until_it_passes(attempt)
 
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""
-        return await self._run_until_it_passes(steps, args, patience=STATEMENT_TIMEOUT, reading=True)
+
+        async def attempt(connection: _Connection) -> T:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await steps(await _dated(connection, STATEMENT_TIMEOUT), *args)
+
+        return await self._run_until_it_passes(attempt)
 
     async def revision(self) -> int:
         """Return the number of the last revocation."""
         async with self._connection() as connection:
             return int(await connection.fetchval("SELECT number FROM revocation_head"))
 
-    async def _run_until_it_passes(
-        self, steps: Callable[..., Awaitable[T]], args: tuple[object, ...], *, patience: float, reading: bool = False
-    ) -> T:
-        isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if reading else "read_committed"
+    async def _run_until_it_passes(self, attempt: Callable[[_Connection], Awaitable[T]]) -> T:
         for run in range(MOST_RUNS):
             if run > 0:
                 # Time for the other one to finish: whoever runs again at once may take the same row before it again.
                 await asyncio.sleep(random.random() * LONGEST_PAUSE)  # noqa: S311 - jitter, not a secret
             try:
-                async with (
-                    self._connection() as connection,
-                    connection.transaction(isolation=isolation, readonly=reading),
-                ):
-                    now = await connection.fetchval(_CLOCK)
-                    return await steps(PostgresTransaction(connection, now, patience), *args)
+                async with self._connection() as connection:
+                    return await attempt(connection)
             except _CONFLICTS:
                 continue
         raise StorageUnavailable(f"PostgreSQL: a transaction met another in its way in each of {MOST_RUNS} runs")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+    async def _connection(self) -> AsyncIterator[_Connection]:
         if self._pool is None:
             raise StorageUnavailable("the database is not open")
         with self._outages_named():
@@ -188,3 +177,13 @@ class PostgresDatabase:
         except OUTAGES as error:
             assert self._address is not None
             raise explain_outage(error, self._address) from error
+
+
+@asynccontextmanager
+async def _writing(connection: _Connection, *, patience: float) -> AsyncIterator[PostgresTransaction]:
+    async with connection.transaction(isolation="read_committed"):
+        yield await _dated(connection, patience)
+
+
+async def _dated(connection: _Connection, patience: float) -> PostgresTransaction:
+    return PostgresTransaction(connection, await connection.fetchval(f"SELECT {CLOCK}"), patience)
