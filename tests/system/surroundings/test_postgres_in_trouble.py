@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from multiprocessing import Queue
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +21,15 @@ import pytest
 
 from tests.postgres_front import fronted
 from tests.system.conftest import POSTGRES
-from tests.system.server_process import ServerProcess, free_port, wait_until
+from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
 from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
-from tests.system.surroundings.forked import ForkedServer
+from tests.system.surroundings.forked import LOADED, ForkedServer
 from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.sql import postgres
 from tokenkeep.storage.sql.migrate import known_migrations
 
 pytestmark = POSTGRES
@@ -33,6 +38,8 @@ PASSWORD: Final = "correct-horse-battery"
 CANARY: Final = "canary-of-a-database-password"
 STALENESS: Final = 2.0
 """Seconds after which tokens are not checked by what is known of revocations; the setting in these tests."""
+AT_ONCE: Final = 10
+"""Processes that meet an empty database together."""
 LONGEST_ANSWER: Final = 17.0
 """Seconds in which a request is answered while the database is silent: a statement, and giving up its transaction."""
 
@@ -155,15 +162,52 @@ def test_a_silent_database_is_not_waited_for_at_the_start(cluster: Cluster, tmp_
 
 
 def test_commands_that_migrate_at_once_migrate_once(cluster: Cluster, tmp_path: Path, empty: str):
-    """Of several `tokenkeep migrate` on an empty database one applies everything, and all of them succeed."""
+    """Of ten `tokenkeep migrate` on an empty database one applies everything, and all of them succeed."""
     site = site_on(tmp_path, cluster.url(database=empty))
     with ExitStack() as running:
-        commands = [running.enter_context(spoken.started(site, "migrate")) for _ in range(4)]
+        commands = [running.enter_context(spoken.started(site, "migrate")) for _ in range(AT_ONCE)]
         said = [command.wait() for command in commands]
-    assert [each.code for each in said] == [0] * 4, said
+    assert [each.code for each in said] == [0] * AT_ONCE, said
     [once] = [each.lines for each in said if each.lines != ["the database is up to date"]]
     assert len(once) == len(known_migrations())
     assert all(line.startswith("applied ") for line in once)
+
+
+def come_up(data: Path, opened: tuple[str, str], published: Queue[list[str]]) -> None:
+    """Open a server on a database and with a secret, and tell which keys it publishes."""
+    url, secret = (Secret(each) for each in opened)
+    # Whoever comes second finds a database that was served before, of which it has no mark.
+    settings = Settings(data_dir=data, database_url=url, secret=secret, allow_unmarked_database=True)
+
+    async def main() -> list[str]:
+        async with AuthServer(settings) as server:
+            keys = await server.graph.storage.read(lambda tx: tx.signing_keys.published())
+            return [key.id for key in keys]
+
+    published.put(asyncio.run(main()))
+
+
+def test_ten_processes_that_come_up_at_once_agree(cluster: Cluster, tmp_path: Path, empty: str):
+    """On an empty database one of ten migrates and makes the keys; all ten come up, with the same ones."""
+    published = LOADED.Queue()
+    opened = (cluster.url(database=empty), secrets.token_urlsafe(32))
+    processes = [
+        LOADED.Process(target=come_up, args=(tmp_path / str(number), opened, published)) for number in range(AT_ONCE)
+    ]
+    try:
+        with cluster.locked(postgres._ALONE, database=empty) as count_waiting:
+            for process in processes:
+                process.start()
+            wait_until(lambda: count_waiting() == AT_ONCE, "all of them want to migrate")
+        keys = [published.get(timeout=LONGEST_WAIT) for _ in processes]
+        for process in processes:
+            process.join(LONGEST_WAIT)
+        assert [process.exitcode for process in processes] == [0] * AT_ONCE
+    finally:
+        for process in processes:
+            process.kill()
+    assert len(keys[0]) == 2
+    assert keys == [keys[0]] * AT_ONCE
 
 
 def test_servers_that_start_at_once_migrate_once_and_sign_with_the_same_keys(

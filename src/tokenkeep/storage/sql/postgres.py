@@ -35,13 +35,25 @@ STATEMENT_TIMEOUT: Final = 10.0
 """Seconds to wait for an answer."""
 ALONE_TIMEOUT: Final = 3600.0
 """Seconds to wait for an answer where the time it takes depends on how much is stored, or on another process."""
+ALONE_RUNS: Final = 60
+"""How often such a transaction is tried when what it wants to change is in use."""
+LOCK_TIMEOUT: Final = 2.0
+"""Seconds that such a transaction may wait for a table, since everyone else who wants the table waits behind it."""
+LONGEST_ALONE_PAUSE: Final = 1.0
+"""Seconds between two runs of such a transaction, at most."""
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds that transactions under way get to come to their end."""
 IDLE_TIMEOUT: Final = 15.0
 """Seconds after which the server undoes a transaction from which it hears nothing."""
 
-_CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
-"""What another run may not meet again; the last one after another process has migrated the database."""
+_CONFLICTS: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    # After another process has migrated the database.
+    asyncpg.InvalidCachedStatementError,
+)
+"""What another run may not meet again."""
 _ALONE: Final = 7237716031
 """The advisory lock of those who want to be alone."""
 _SESSION: Final = {
@@ -131,9 +143,10 @@ class PostgresDatabase:
         async def attempt(connection: _Connection) -> T:
             async with _writing(connection, patience=ALONE_TIMEOUT) as tx:
                 await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
+                await tx.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
                 return await steps(tx, *args)
 
-        return await self._run_until_it_passes(attempt)
+        return await self._run_until_it_passes(attempt, runs=ALONE_RUNS, longest_pause=LONGEST_ALONE_PAUSE)
 
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""
@@ -149,17 +162,26 @@ class PostgresDatabase:
         async with self._connection() as connection:
             return int(await connection.fetchval("SELECT number FROM revocation_head"))
 
-    async def _run_until_it_passes(self, attempt: Callable[[_Connection], Awaitable[T]]) -> T:
-        for run in range(MOST_RUNS):
+    async def _run_until_it_passes(
+        self,
+        attempt: Callable[[_Connection], Awaitable[T]],
+        *,
+        runs: int = MOST_RUNS,
+        longest_pause: float = LONGEST_PAUSE,
+    ) -> T:
+        for run in range(runs):
             if run > 0:
                 # Time for the other one to finish: whoever runs again at once may take the same row before it again.
-                await asyncio.sleep(random.random() * LONGEST_PAUSE)  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(random.random() * longest_pause)  # noqa: S311 - jitter, not a secret
             try:
                 async with self._connection() as connection:
                     return await attempt(connection)
             except _CONFLICTS:
                 continue
-        raise StorageUnavailable(f"PostgreSQL: a transaction met another in its way in each of {MOST_RUNS} runs")
+        raise StorageUnavailable(
+            f"PostgreSQL: a transaction met another in its way in each of {runs} runs: "
+            "look in pg_stat_activity for one that does not end, such as a backup"
+        )
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
