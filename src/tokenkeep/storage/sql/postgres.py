@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
+STATEMENTS: Final = 100
+"""How many statements a connection keeps prepared; there are fewer."""
 MOST_RUNS: Final = 5
 """How often a transaction is tried when the database breaks a conflict at its cost."""
 LONGEST_PAUSE: Final = 0.05
@@ -56,12 +58,13 @@ _CONFLICTS: Final = (
 """What another run may not meet again."""
 _ALONE: Final = 7237716031
 """The advisory lock of those who want to be alone."""
+_NAME: Final = {"application_name": "tokenkeep"}
 _SESSION: Final = {
-    "application_name": "tokenkeep",
     "synchronous_commit": "on",
     # A process that stops in the middle of a transaction, or is cut off, must not keep its locks for ever.
     "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT:.0f}s",
 }
+"""What every transaction relies on: set for the session or, where a transaction may get any session, in each."""
 
 
 async def _nothing_to_reset(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -87,8 +90,9 @@ class PostgresDatabase:
         """
         try:
             self._address = PostgresAddress.parse(self._url)
+            pooled = self._address.pooled
             self._pool = await asyncpg.create_pool(
-                self._url,
+                self._address.url,
                 # What the address says of these was read already; the driver would read it otherwise.
                 host=[host for host, _ in self._address.hosts],
                 port=[port for _, port in self._address.hosts],
@@ -100,7 +104,10 @@ class PostgresDatabase:
                 # Transactions leave nothing behind in their session, and a commit is not to be followed by a failure.
                 reset=_nothing_to_reset,
                 command_timeout=STATEMENT_TIMEOUT,
-                server_settings=_SESSION,
+                server_settings=_NAME if pooled else _NAME | _SESSION,
+                # The next transaction may get a session in which a statement was not prepared, or as another one.
+                statement_cache_size=0 if pooled else STATEMENTS,
+                max_cached_statement_lifetime=0,  # for ever: to prepare one again is a message more
             )
             async with self._connection():
                 pass
@@ -124,13 +131,16 @@ class PostgresDatabase:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
 
         async def attempt(connection: _Connection) -> T:
-            async with _writing(connection, patience=STATEMENT_TIMEOUT) as tx:
+            async with self._transaction(connection, patience=STATEMENT_TIMEOUT) as tx:
                 return await steps(tx, *args)
 
         return await self._run_until_it_passes(attempt)
 
     async def change_once(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Do what `transact` does for steps that end with their one change, in one message for each statement."""
+
+        if self._pooled:
+            return await self.transact(steps, *args)  # a statement by itself would have none of the settings
 
         async def attempt(connection: _Connection) -> T:
             return await steps(PostgresChange(connection, STATEMENT_TIMEOUT), *args)
@@ -141,7 +151,7 @@ class PostgresDatabase:
         """Do what `transact` does, while no other process does this; waits for them, and takes the time it needs."""
 
         async def attempt(connection: _Connection) -> T:
-            async with _writing(connection, patience=ALONE_TIMEOUT) as tx:
+            async with self._transaction(connection, patience=ALONE_TIMEOUT) as tx:
                 await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
                 await tx.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
                 return await steps(tx, *args)
@@ -152,8 +162,8 @@ class PostgresDatabase:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""
 
         async def attempt(connection: _Connection) -> T:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return await steps(await _dated(connection, STATEMENT_TIMEOUT), *args)
+            async with self._transaction(connection, patience=STATEMENT_TIMEOUT, reading=True) as tx:
+                return await steps(tx, *args)
 
         return await self._run_until_it_passes(attempt)
 
@@ -183,6 +193,22 @@ class PostgresDatabase:
             "look in pg_stat_activity for one that does not end, such as a backup"
         )
 
+    @property
+    def _pooled(self) -> bool:
+        return self._address is not None and self._address.pooled
+
+    @asynccontextmanager
+    async def _transaction(
+        self, connection: _Connection, *, patience: float, reading: bool = False
+    ) -> AsyncIterator[PostgresTransaction]:
+        async with connection.transaction(
+            isolation="repeatable_read" if reading else "read_committed", readonly=reading
+        ):
+            if self._pooled:
+                await connection.execute("; ".join(f"SET LOCAL {name} = '{to}'" for name, to in _SESSION.items()))
+            now = await connection.fetchval(f"SELECT {CLOCK}")
+            yield PostgresTransaction(connection, now, patience)
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
         if self._pool is None:
@@ -199,13 +225,3 @@ class PostgresDatabase:
         except OUTAGES as error:
             assert self._address is not None
             raise explain_outage(error, self._address) from error
-
-
-@asynccontextmanager
-async def _writing(connection: _Connection, *, patience: float) -> AsyncIterator[PostgresTransaction]:
-    async with connection.transaction(isolation="read_committed"):
-        yield await _dated(connection, patience)
-
-
-async def _dated(connection: _Connection, patience: float) -> PostgresTransaction:
-    return PostgresTransaction(connection, await connection.fetchval(f"SELECT {CLOCK}"), patience)
