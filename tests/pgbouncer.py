@@ -32,8 +32,12 @@ def program() -> str:
 
 
 @contextmanager
-def pooled(schema: PostgresSchema, *, sessions: int = SESSIONS) -> Iterator[str]:
-    """Run a PgBouncer before a schema, and give the address that leads through it."""
+def pooled(schema: PostgresSchema, *, sessions: int = SESSIONS, first: str = "") -> Iterator[str]:
+    """Run a PgBouncer before a schema, and give the address that leads through it.
+
+    Args:
+        first: what it does in each connection to the database before anybody may use it.
+    """
     command = program()
     place = parse_qs(urlsplit(schema.url).query).get("host")
     if place is None:
@@ -48,7 +52,7 @@ def pooled(schema: PostgresSchema, *, sessions: int = SESSIONS) -> Iterator[str]
         settings = directory / "pgbouncer.ini"
         settings.write_text(f"""
 [databases]
-pooled = host={place[0]} dbname=postgres user=postgres connect_query='SET search_path TO {schema.name}'
+pooled = host={place[0]} dbname=postgres user=postgres connect_query='SET search_path TO {schema.name}; {first}'
 
 [pgbouncer]
 pool_mode = transaction

@@ -242,6 +242,7 @@ async def test_an_address_that_cannot_be_read_is_not_repeated(address: str):
 
 
 OUTAGES = {
+    "08P01": r"refuses to go on \(told by the server\): .*pgbouncer=true",
     "08006": r"the connection was lost: .*log",
     "25006": r"cannot be written.*: name the primary",
     "25P03": r"too slow for a transaction",
