@@ -10,27 +10,32 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing import Queue
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import psutil
 import pytest
 
 from tests.postgres_front import fronted
+from tests.postgres_server import PostgresSchema
+from tests.storage.contracts import execute, rows
 from tests.system.conftest import POSTGRES
-from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
+from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess, free_port, wait_until
 from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
 from tests.system.surroundings.forked import LOADED, ForkedServer
 from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
+from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.sql import postgres
 from tokenkeep.storage.sql.migrate import known_migrations
+from tokenkeep.storage.sql.postgres import PostgresDatabase
 
 pytestmark = POSTGRES
 
@@ -250,6 +255,35 @@ def test_a_standby_is_not_served_until_it_is_promoted(cluster: Cluster, tmp_path
     with site:
         site.start()
         assert site.stop() == 0
+
+
+async def where_written(database: PostgresDatabase) -> str:
+    """Return the directory of the server that a transaction which writes is given, as soon as there is one."""
+    async with asyncio.timeout(LONGEST_WAIT):
+        while True:
+            with suppress(StorageUnavailable):
+                await execute(database, "CREATE TABLE IF NOT EXISTS things (id BIGINT)")
+                return str((await rows(database, "SELECT current_setting('data_directory') AS place"))[0]["place"])
+            await asyncio.sleep(PAUSE)
+
+
+def test_of_several_hosts_the_one_that_can_be_written_is_used(cluster: Cluster, postgres_schema: PostgresSchema):
+    """A standby that is named first is passed over; when the server in use goes away, the other one is found."""
+    other = parse_qs(urlsplit(postgres_schema.url).query).get("host")
+    if other is None:
+        pytest.skip("the server is reached over TCP")
+    url = f"postgresql://postgres@/postgres?host={cluster.socket},{other[0]}&search_path={postgres_schema.name},public"
+    database = PostgresDatabase(url)
+    with asyncio.Runner() as runner:
+        with cluster.as_standby():
+            runner.run(database.open())
+            assert Path(runner.run(where_written(database))) == Path(other[0])
+            runner.run(database.close())
+        runner.run(database.open())
+        assert Path(runner.run(where_written(database))) == Path(cluster.socket)
+        with cluster.away():
+            assert Path(runner.run(where_written(database))) == Path(other[0])
+        runner.run(database.close())
 
 
 def check_unavailable(answer: httpx2.Response) -> None:
