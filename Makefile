@@ -45,6 +45,8 @@ format: $(VENV)/stamp-dev ## format the code and apply the safe fixes
 bench: $(VENV)/stamp-dev $(VENV)/bench/stamp ## measure the engine and the server beside their peers; some minutes, on a machine with nothing else to do
 	$(VENV)/bin/python bench/engine.py
 	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python
+	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python --postgres
+	$(VENV)/bin/python bench/postgres.py
 	$(VENV)/bin/python bench/sessions.py storm
 	$(VENV)/bin/python bench/sessions.py growth
 	$(VENV)/bin/python bench/revocation.py

@@ -291,6 +291,7 @@ class Provoker:
         graph = self.call.server.graph
         self.monkeypatch.setattr(graph.services.verifier, "authenticate", _broken)
         self.monkeypatch.setattr(graph.storage, "transact", _broken)
+        self.monkeypatch.setattr(graph.storage, "change_once", _broken)
         self.monkeypatch.setattr(graph.storage, "read", _broken)
         self.monkeypatch.setattr(graph.storage, "revision", _broken)
         self.monkeypatch.setattr(graph.key_ring, "public_keys", _broken)

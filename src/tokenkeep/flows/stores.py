@@ -113,11 +113,11 @@ class SessionStore(SessionReader, Protocol):
     async def add(self, session: Session) -> None:
         """Store a new session, in the transaction that claimed its account."""
 
-    async def advance(self, session: Session, successor: Session) -> bool:
-        """Replace a session by its successor; False if it moved or ended since it was read."""
+    async def advance(self, session: Session, successor: Session, *, event: Event) -> bool:
+        """Replace a session by its successor, and store the event; False if it moved or ended since it was read."""
 
-    async def touch(self, session: Session, *, now: int) -> bool:
-        """Take a session's row without moving it; False if it moved or ended since it was read."""
+    async def touch(self, session: Session, *, event: Event) -> bool:
+        """Take a session's row for its last use, and store the event; False if it moved or ended since it was read."""
 
     async def end(self, session_id: SessionId, reason: EndReason, *, now: int) -> bool:
         """End a session; False if it had ended before."""
