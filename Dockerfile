@@ -16,7 +16,7 @@ COPY src src
 # An environment without pip that holds what the server imports, and not what built it.
 RUN /build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
  && python -m venv --without-pip /opt/tokenkeep \
- && /build/bin/python -m pip --python /opt/tokenkeep/bin/python install --quiet --no-compile --no-index --find-links /wheels 'tokenkeep[server]' \
+ && /build/bin/python -m pip --python /opt/tokenkeep/bin/python install --quiet --no-compile --no-index --find-links /wheels 'tokenkeep[server,redis]' \
  && /opt/tokenkeep/bin/python -m compileall -q /opt/tokenkeep/lib
 
 FROM ${PYTHON_IMAGE}

@@ -45,6 +45,8 @@ format: $(VENV)/stamp-dev ## format the code and apply the safe fixes
 bench: $(VENV)/stamp-dev $(VENV)/bench/stamp ## measure the engine and the server beside their peers; some minutes, on a machine with nothing else to do
 	$(VENV)/bin/python bench/engine.py
 	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python
+	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python --postgres
+	$(VENV)/bin/python bench/postgres.py
 	$(VENV)/bin/python bench/sessions.py storm
 	$(VENV)/bin/python bench/sessions.py growth
 	$(VENV)/bin/python bench/revocation.py
@@ -92,6 +94,6 @@ UV_VERSION := 0.13.9
 COMPILE := $(VENV)/tools/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 $(if $(UPGRADE),--upgrade)
 requirements: $(VENV)/stamp-created ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in; UPGRADE=1 for newest versions
 	@test -x $(VENV)/tools/bin/uv || { $(VENV)/bin/python -m venv $(VENV)/tools && $(VENV)/tools/bin/python -m pip install --quiet uv==$(UV_VERSION); }
-	$(COMPILE) pyproject.toml --extra server requirements/server.in --output-file requirements/server.txt
+	$(COMPILE) pyproject.toml --extra server --extra redis requirements/server.in --output-file requirements/server.txt
 	$(COMPILE) pyproject.toml --extra all requirements/server.in requirements/dev.in --constraint requirements/server.txt --output-file requirements/dev.txt
 	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -92,15 +93,25 @@ class SimplejwtSession:
 
 
 @contextmanager
-def tokenkeep(folder: Path, *, cores: set[int], environ: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run Tokenkeep on SQLite with its defaults, but for the limits, which one address would soon meet."""
+def tokenkeep(
+    folder: Path, *, cores: set[int], database: str | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run Tokenkeep with its defaults, but for the limits, which one address would soon meet.
+
+    Args:
+        database: the address of an empty PostgreSQL database; SQLite by default.
+        environ: further settings.
+    """
     port, data = _free_port(), folder / "tokenkeep"
     command = str(Path(sys.executable).with_name("tokenkeep"))
     environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off"} | dict(environ or {})
+    if database is not None:
+        environment |= {"TOKENKEEP_DATABASE_URL": database, "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
     words = ["serve", "--port", str(port), "--issuer", f"http://127.0.0.1:{port}", "--data-dir", str(data)]
     with _running([command, *words], folder, environment, port, cores) as pid:
         subprocess.run(
             [command, "users", "add", NAME, "--password-stdin", "--data-dir", str(data)],
+            env=environment,
             input=PASSWORD,
             text=True,
             check=True,
@@ -110,11 +121,15 @@ def tokenkeep(folder: Path, *, cores: set[int], environ: Mapping[str, str] | Non
 
 
 @contextmanager
-def simplejwt(folder: Path, python: Path, *, cores: set[int]) -> Iterator[Server]:
-    """Run the peer under gunicorn with one worker, in the environment of another interpreter."""
+def simplejwt(folder: Path, python: Path, *, cores: set[int], database: str | None = None) -> Iterator[Server]:
+    """Run the peer under gunicorn with one worker, in the environment of another interpreter.
+
+    Args:
+        database: the address of an empty PostgreSQL database; SQLite by default.
+    """
     port = _free_port()
     environment = os.environ | {
-        "SIMPLEJWT_DATABASE": str(folder / "simplejwt.sqlite3"),
+        "SIMPLEJWT_DATABASE": database or str(folder / "simplejwt.sqlite3"),
         "PYTHONPATH": str(Path(__file__).parent),
     }
     module = Path(__file__).with_name("simplejwt_project.py")

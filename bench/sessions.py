@@ -1,6 +1,7 @@
 """Measures sessions over HTTP: rotations against a peer, token checks during a login storm, memory, and growth.
 
-    python bench/sessions.py rotations --peer-python PYTHON     durable rotations per second, side by side
+    python bench/sessions.py rotations --peer-python PYTHON     durable rotations per second, side by side on SQLite;
+                              [--postgres | --database-url URL] on PostgreSQL: one that is started, or one that runs
     python bench/sessions.py storm                              p99 of GET /me with 32 logins in flight
     python bench/sessions.py memory [--logins N]                resident memory after many logins
     python bench/sessions.py growth [--most N]                  cost of a rotation from a thousand sessions to a million
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from databases import create, postgres
 from load import percentile, run_for
 from servers import CLIENT_CORE, SERVER_CORE, Server, SimplejwtSession, TokenkeepSession, simplejwt, tokenkeep
 
@@ -29,10 +31,13 @@ SESSION_SIZES = (1_000, 10_000, 100_000, 1_000_000)
 Session = TokenkeepSession | SimplejwtSession
 
 
-async def rotations(folder: Path, peer: Path, rounds: int) -> None:
-    """Compare durable rotations per second."""
+async def rotations(folder: Path, peer: Path, rounds: int, databases: Sequence[str | None]) -> None:
+    """Compare durable rotations per second; `databases` are those of Tokenkeep and of the peer."""
     core = {SERVER_CORE}
-    with tokenkeep(folder, cores=core) as ours, simplejwt(folder, peer, cores=core) as theirs:
+    with (
+        tokenkeep(folder, cores=core, database=databases[0]) as ours,
+        simplejwt(folder, peer, cores=core, database=databases[1]) as theirs,
+    ):
         contenders: dict[str, list[Session]] = {
             "tokenkeep": [TokenkeepSession(ours.port) for _ in range(CONNECTIONS)],
             "simplejwt": [SimplejwtSession(theirs.port) for _ in range(CONNECTIONS)],
@@ -46,9 +51,9 @@ async def rotations(folder: Path, peer: Path, rounds: int) -> None:
             for name in order:
                 rates[name].append(await rotation_rate(contenders[name]))
     theirs_median = statistics.median(rates["simplejwt"])
-    print(
-        f"durable rotations per second on one core, {CONNECTIONS} connections, {rounds} rounds of {ROUND_SECONDS:.0f} s"
-    )
+    place = "SQLite" if databases[0] is None else "PostgreSQL (which has all cores)"
+    print(f"durable rotations per second on one core and {place}, {CONNECTIONS} connections")
+    print(f"  {rounds} rounds of {ROUND_SECONDS:.0f} s")
     for name, values in rates.items():
         median = statistics.median(values)
         spread = f"{min(values):.0f} … {max(values):.0f}"
@@ -175,16 +180,25 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--logins", type=int, default=10_000)
     parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--postgres", action="store_true", help="rotations: on the PostgreSQL that comes as a wheel")
+    parser.add_argument("--database-url", help="rotations: on a PostgreSQL where two databases may be made")
     options = parser.parse_args()
     if options.what == "rotations" and options.peer_python is None:
         parser.error("rotations needs --peer-python")
+    # Absolute, since servers run elsewhere; not resolved, since a link is what makes an environment.
+    peer = options.peer_python and options.peer_python.absolute()
     if options.what != "memory":
         os.sched_setaffinity(0, {CLIENT_CORE})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         match options.what:
             case "rotations":
-                asyncio.run(rotations(folder, options.peer_python, options.rounds))
+                if options.postgres or options.database_url:
+                    with postgres(options.database_url) as url:
+                        databases = [create(url, f"bench_{name}") for name in ("tokenkeep", "simplejwt")]
+                        asyncio.run(rotations(folder, peer, options.rounds, databases))
+                else:
+                    asyncio.run(rotations(folder, peer, options.rounds, [None, None]))
             case "storm":
                 asyncio.run(storm(folder, options.rounds))
             case "memory":

@@ -1,17 +1,42 @@
 """The peer: djangorestframework-simplejwt as its documentation sets it up, with rotation and blacklist, as one module.
 
-Run by gunicorn as `simplejwt_project:application`; `SIMPLEJWT_DATABASE` names the SQLite file. The database is as
-durable as Tokenkeep's: a write-ahead log, synchronised at every commit, transactions that take the lock at once.
+Run by gunicorn as `simplejwt_project:application`; `SIMPLEJWT_DATABASE` names the SQLite file, or is the address of a
+PostgreSQL database. SQLite is as durable as Tokenkeep's: a write-ahead log, synchronised at every commit, transactions
+that take the lock at once. Connections are kept.
 """
 
 import os
 import sys
 from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import django
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.urls import path
+
+
+def database(place: str) -> dict[str, Any]:
+    """Return Django's settings of a database."""
+    if not place.startswith("postgresql://"):
+        options = {
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON",
+        }
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": place, "CONN_MAX_AGE": None, "OPTIONS": options}
+    parts = urlsplit(place)
+    socket = dict(parse_qsl(parts.query)).get("host", "")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.removeprefix("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or socket,
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": None,
+    }
+
 
 settings.configure(
     SECRET_KEY="a secret that only this benchmark uses, 0123456789",
@@ -27,17 +52,7 @@ settings.configure(
         "rest_framework_simplejwt.token_blacklist",
     ],
     MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # sets Content-Length, so that connections are kept
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["SIMPLEJWT_DATABASE"],
-            "CONN_MAX_AGE": None,
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON",
-            },
-        }
-    },
+    DATABASES={"default": database(os.environ["SIMPLEJWT_DATABASE"])},
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
         "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

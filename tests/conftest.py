@@ -1,4 +1,4 @@
-"""What tests of every folder share: a clock to set, an opened server, and a real PostgreSQL."""
+"""What tests of every folder share: a clock to set, an opened server, a real PostgreSQL and a real Redis."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.postgres_server import PostgresSchema, PostgresServer
+from tests.redis_server import RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
@@ -67,6 +68,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer(os.environ.get("TOKENKEEP_TEST_DATABASE_URL"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis that tests share; each takes a prefix of its own. They belong to the xdist group `redis`."""
+    with RedisServer.shared() as server:
+        yield server
 
 
 @pytest.fixture

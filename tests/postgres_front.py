@@ -18,7 +18,8 @@ class PostgresFront:
     """Listens on every address of this machine, answers the request for TLS, and passes on what follows.
 
     `silent` makes it keep to itself what comes from the database: it neither answers nor hangs up. `secured` is how
-    many clients came to speak TLS, `heard` how many bytes clients sent to the database itself.
+    many clients came to speak TLS, `heard` how many bytes clients sent to the database itself, `turns` how often one
+    of them spoke after the database had: the messages that had to be waited for.
     """
 
     def __init__(self, socket: str, tls: ssl.SSLContext | None) -> None:
@@ -29,6 +30,7 @@ class PostgresFront:
         self.silent = False
         self.secured = 0
         self.heard = 0
+        self.turns = 0
 
     async def serve(self, ready: threading.Event, ending: asyncio.Event) -> None:
         """Listen until the end."""
@@ -51,9 +53,11 @@ class PostgresFront:
                     self.secured += 1
             behind_reader, behind = await asyncio.open_unix_connection(self._socket)
             behind.write(begun)
+            answered = asyncio.Event()
+            answered.set()
             ways = [
-                asyncio.create_task(self._pass_on(reader, behind, count=True)),
-                asyncio.create_task(self._pass_on(behind_reader, writer)),
+                asyncio.create_task(self._pass_questions(reader, behind, answered)),
+                asyncio.create_task(self._pass_answers(behind_reader, writer, answered)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -63,13 +67,23 @@ class PostgresFront:
                 behind.close()
         writer.close()
 
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False
+    async def _pass_questions(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answered: asyncio.Event
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
-                self.heard += len(data) if count else 0
-                if count or not self.silent:
+                self.heard += len(data)
+                self.turns += answered.is_set()
+                answered.clear()
+                writer.write(data)
+
+    async def _pass_answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answered: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                answered.set()
+                if not self.silent:
                     writer.write(data)
 
 

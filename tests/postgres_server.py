@@ -72,6 +72,14 @@ class PostgresSchema:
         finally:
             await connection.close()
 
+    async def run_all(self, statements: str) -> None:
+        """Run several statements, without values."""
+        connection = await asyncpg.connect(self.url, timeout=LONGEST_WAIT)
+        try:
+            await connection.execute(statements)
+        finally:
+            await connection.close()
+
     async def tables(self) -> set[str]:
         """Return the names of all tables."""
         rows = await self.run("SELECT tablename FROM pg_tables WHERE schemaname = $1", self.name)

@@ -65,6 +65,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "a short cut: what is taken for nested is looked at once more",
     ("encoding", "without: not flat"): "a short cut: the exact count finds that nothing is nested",
     ("encoding", "without: data.count(b'{') + data.count(b'[') > MAX_DEPTH"): "a short cut: the exact count is made",
+    ("encoding", "boundary 0: len(text) > _LONGEST_INTEGER"): "one more text is read once more",
+    ("encoding", "boundary 0: data.rfind(b'[') < 0"): "where the text begins with a brace, no bracket does",
+    ("encoding", "boundary 0: data.count(b'{') + data.count(b'[') > MAX_DEPTH"): "one more text is counted exactly",
+    ("hmac_secrets", "without: algorithm.hash is None"): "what has no hash takes no secret; only the type checker asks",
     ("jws", "without: ''"): "the header's algorithm was accepted before, so it is a text; only the type checker asks",
     ("keys", "without: 0"): "every HMAC algorithm has a signature size; only the type checker asks",
 }

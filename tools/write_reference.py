@@ -115,6 +115,12 @@ PROBLEMS = {
         "An administrator who is the only enabled one asked to be disabled, deleted, or given another role.",
         "Make somebody else an administrator first. On the host, `tokenkeep users` refuses nothing of it.",
     ),
+    "verifiers_not_ready": Entry(
+        "A rotation of the signing keys was asked for, and the next key has another algorithm: `signing_algorithm` was "
+        "changed. Verifiers name the algorithms that they accept, and would refuse every token of it.",
+        "Have every verifier accept the old and the new algorithm, then say so: `keys rotate --verifiers-ready`, or "
+        '`{"verifiersReady": true}`. See [keys](keys.md#change-the-algorithm).',
+    ),
     "request_timeout": Entry(
         "The body of the request did not arrive within ten seconds.",
         "Send it whole. If it happens often, let the proxy buffer request bodies.",
@@ -200,12 +206,17 @@ UNSAFE: dict[str, tuple[dict[str, Any], ...]] = {
         {"database_url": Secret("postgresql://tokenkeep@db.example.com/tokenkeep?sslmode=require")},
         {"database_url": Secret("postgresql://tokenkeep@db.example.com:five/tokenkeep")},
     ),
+    "redis-transport": (
+        {"redis_url": Secret("redis://tokenkeep:password@redis.example.com/0")},
+        {"redis_url": Secret("redis://redis.example.com:five/0")},
+    ),
     "server-secret": ({"secret": Secret("password")}, {"secret": Secret("secret" * 6)}),
     "access-life": ({"access_ttl": timedelta(hours=2)},),
     "shared-algorithm": ({"signing_algorithm": "HS256", "audiences": ("https://orders.example.com",)},),
     "allowed-origins": ({"allowed_origins": ("*",)}, {"allowed_origins": ("http://app.example.com",)}),
     "trusted-proxies": ({"trusted_proxies": ("everyone",)}, {"trusted_proxies": ("0.0.0.0/0",)}),
     "rate-limits": ({"rate_limits": False, "issuer": "https://auth.example.com"},),
+    "workers": ({"workers": 3}, {"workers": 3, "database_url": Secret("postgresql:///tokenkeep")}),
     "password-hashing": ({"argon2_memory": 8_192},),
     "ops-token": ({"ops_token": Secret("short")}, {"ops_token": Secret("changeme" * 8)}),
     "feed-token": (
@@ -260,7 +271,7 @@ An unknown name is an error in every place, so that a misspelt setting cannot si
 judges them.
 
 A change takes effect at the next start, or after a [reload](deployment.md#exit-codes-and-signals); `host`, `port`,
-`data_dir`, `tls_cert` and `tls_key` want a start.
+`workers`, `data_dir`, `tls_cert` and `tls_key` want a start.
 
 ## Every setting
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.api.cookies import CookiePolicy
@@ -18,23 +18,23 @@ from tokenkeep.api.endpoint import Endpoint, Feed, Services
 from tokenkeep.api.openapi import About, describe, described
 from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
-from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.signing_keys import AlgorithmChanged
+from tokenkeep.domain.server_processes import NO_REDIS, NotShared
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
-from tokenkeep.flows.background import Chore
 from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
 from tokenkeep.flows.create_account import CreateAccount
 from tokenkeep.flows.end_sessions import EndSessions
+from tokenkeep.flows.establish_keys import EstablishKeys
 from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.follow_password_kinds import FollowPasswordKinds
 from tokenkeep.flows.follow_revocations import FollowRevocations
@@ -43,6 +43,7 @@ from tokenkeep.flows.issue_tokens import TokenIssuer
 from tokenkeep.flows.keep_history import KeepHistory
 from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.limit_attempts import LimitAttempts
+from tokenkeep.flows.list_keys import ListKeys
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
@@ -54,17 +55,20 @@ from tokenkeep.flows.ports import Clock, HighWaterMark, Storage
 from tokenkeep.flows.publish_revocations import PublishRevocations
 from tokenkeep.flows.purge import Purge
 from tokenkeep.flows.read_audit import ReadAudit
+from tokenkeep.flows.read_now import ReadNow
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
 from tokenkeep.flows.revoke import Revoker
+from tokenkeep.flows.revoke_key import RevokeKey
 from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
+from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
-from tokenkeep.policies import limit_policy, password_policy, session_policy, token_policy
+from tokenkeep.policies import limit_policy, password_policy, rotation_policy, session_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.storage.data_directory import DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
@@ -74,28 +78,19 @@ from tokenkeep.storage.sql.migrate import SchemaMismatch
 from tokenkeep.storage.sql.stores import SqlStorage
 from tokenkeep.verifier import TokenVerifier
 
+if TYPE_CHECKING:
+    from tokenkeep.storage.redis_shared import RedisShared
+
 HASHING_WAIT: Final = 5.0
 """Seconds that a login may wait for its turn to be checked."""
 
-REVOCATION_POLL: Final = 0.25
-"""Seconds between two looks at whether another process has revoked something."""
-KEY_POLL: Final = 10.0
-"""Seconds between two looks at the signing keys."""
-PASSWORD_KIND_POLL: Final = 1.0
-"""Seconds between two looks at which kinds of password hashes are stored."""
-AUDIT_INTERVAL: Final = 0.5
-"""Seconds between two writings of refusals to the audit log."""
-PURGE_INTERVAL: Final = 3600.0
-"""Seconds between two purges."""
-CLOCK_INTERVAL: Final = 5.0
-"""Seconds between two comparisons of this process's clock with the database's."""
-MARK_INTERVAL: Final = 1.0
-"""Seconds between two writings of the high-water mark."""
+KEY_POLLS: Final = 4
+"""Looks at the signing keys in the time in which a change of them must have been taken up: some may fail."""
 CANNOT_SERVE: Final = (
     Refusal,
     RolledBack,
     MarkUnavailable,
-    AlgorithmChanged,
+    NotShared,
     SecretMismatch,
     SettingsError,
     DataDirectoryError,
@@ -123,6 +118,9 @@ class Outside:
     """What the graph is built upon: connections, clocks, and what the embedding application brings."""
 
     database: Database
+    shared: RedisShared | None
+    node: str | None
+    """What names the node of this process; None where it serves alone for certain."""
     secret_ring: SecretRing
     clock: Clock
     revoked: RevocationSet
@@ -144,10 +142,17 @@ class ObjectGraph:
     accounts: AdministerAccounts
     import_accounts: ImportAccounts
     key_ring: KeyRing
+    key_bell: Bell
+    key_poll: float
+    """Seconds between two looks at the signing keys."""
+    establish_keys: EstablishKeys
     rotate_keys: RotateKeys
     follow_revocations: FollowRevocations
     publish_revocations: PublishRevocations
     revocation_bell: Bell
+    shared: RedisShared | None
+    read_now: ReadNow | None
+    together: ServeTogether | None
     history: KeepHistory
     purge: Purge
     refusals: NoteRefusals
@@ -165,18 +170,27 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     storage = SqlStorage(outside.database, Sealer(outside.secret_ring), outside.observe_event)
     cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
-    key_ring = KeyRing(storage)
-    revocation_bell = Bell()
-    revoker = Revoker(settings.issuer, outside.revoked, revocation_bell.ring)
+    rotation = rotation_policy(settings)
+    key_ring = KeyRing(
+        storage,
+        outside.clock,
+        trusted_for=rotation.propagation / 1000,
+        is_revoked=lambda key_id: outside.revoked.holds(digest(RevocationKind.KEY, settings.issuer, key_id)),
+    )
+    key_bell, revocation_bell = Bell(), Bell()
+    read_now = ReadNow(outside.shared.messenger, revocation_bell.ring) if outside.shared else None
+    revoker = Revoker(settings.issuer, outside.revoked, _ring(revocation_bell, read_now.bell if read_now else None))
     families = TokenFamilies(outside.secret_ring, session_policy(settings))
     claims = AddedClaims(outside.claims)
     tokens = TokenIssuer(key_ring, families, token_policy(settings))
     opener = OpenSession(families, claims, tokens, revoker)
     new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
-    admission = Admission(LimitAttempts(MemoryLimiter(outside.clock), limit_policy(settings)), refusals)
+    limiter = outside.shared.limiter if outside.shared else MemoryLimiter(outside.clock)
+    admission = Admission(LimitAttempts(limiter, limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
-    rotate_keys = RotateKeys(storage, settings.signing_algorithm)
+    establish_keys = EstablishKeys(storage, settings.signing_algorithm)
+    rotate_keys = RotateKeys(storage, key_ring, rotation, changed=key_bell.ring)
     creator = CreateAccount(storage, new_passwords)
     changer = ChangeAccount(storage, revoker)
     watch_clock = WatchClock(storage, outside.clock)
@@ -186,6 +200,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         outside.clock,
         issuer=settings.issuer,
         max_staleness=settings.revocation_max_staleness.total_seconds(),
+        key_revoked=key_bell.ring,
     )
     publish_revocations = PublishRevocations(follow_revocations, key_ring, issuer=settings.issuer)
     return ObjectGraph(
@@ -195,15 +210,21 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         accounts=AdministerAccounts(storage, new_passwords, creator, changer),
         import_accounts=ImportAccounts(storage),
         key_ring=key_ring,
+        key_bell=key_bell,
+        key_poll=rotation.propagation / 1000 / KEY_POLLS,
+        establish_keys=establish_keys,
         rotate_keys=rotate_keys,
         history=KeepHistory(storage, outside.mark, unmarked=outside.unmarked),
         purge=Purge(storage, audit_retention=settings.audit_retention // _MILLISECOND),
         refusals=refusals,
         audit=ReadAudit(storage),
-        recover=Recover(storage, outside.mark, rotate_keys),
+        recover=Recover(storage, outside.mark, establish_keys),
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         watch_clock=watch_clock,
         revocation_bell=revocation_bell,
+        shared=outside.shared,
+        read_now=read_now,
+        together=_together(storage, outside),
         follow_revocations=follow_revocations,
         publish_revocations=publish_revocations,
         services=Services(
@@ -218,12 +239,16 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             administer=AdministerRemotely(storage, creator, changer, shortest=settings.password_min_length),
             register=Register(creator, admission),
             key_ring=key_ring,
+            key_set_age=rotation.key_set_age // 1000,
+            list_keys=ListKeys(storage, rotation),
+            rotate_keys=rotate_keys,
+            revoke_key=RevokeKey(storage, key_ring, revoker, rotation),
             verifier=outside.verifiers[settings.issuer],
             verifiers=outside.verifiers,
             storage=storage,
             refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
-            ready=lambda: watch_clock.agrees and outside.revoked.fresh(outside.clock.monotonic()),
+            ready=lambda: watch_clock.agrees and key_ring.fresh and outside.revoked.fresh(outside.clock.monotonic()),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             feed=_feed(settings, publish_revocations),
@@ -246,17 +271,25 @@ def _has_feed(settings: Settings) -> bool:
     return wanted and not settings.signing_algorithm.startswith("HS")
 
 
-def chores_of(graph: ObjectGraph) -> list[Chore]:
-    """Return what runs by itself while the server is open: name, seconds between two runs, flow."""
-    return [
-        Chore("reading revocations", REVOCATION_POLL, graph.follow_revocations.poll, graph.revocation_bell),
-        Chore("reading signing keys", KEY_POLL, graph.key_ring.reload),
-        Chore("reading kinds of passwords", PASSWORD_KIND_POLL, graph.password_kinds.poll),
-        Chore("writing refusals to the audit log", AUDIT_INTERVAL, graph.refusals.flush),
-        Chore("purging", PURGE_INTERVAL, graph.purge.purge),
-        Chore("comparing the clocks", CLOCK_INTERVAL, graph.watch_clock.compare),
-        Chore("keeping the high-water mark", MARK_INTERVAL, graph.history.keep),
-    ]
+def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
+    if outside.node is None:
+        return None
+    return ServeTogether(storage, node=outside.node, redis=outside.shared.identity if outside.shared else _no_redis)
+
+
+async def _no_redis() -> str:
+    return NO_REDIS
+
+
+def _ring(*bells: Bell | None) -> Callable[[], None]:
+    """Return what rings all of them."""
+
+    def ring() -> None:
+        for bell in bells:
+            if bell is not None:
+                bell.ring()
+
+    return ring
 
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:

@@ -1,19 +1,29 @@
-"""Which database, which data directory and which secret the settings name; nothing is opened here.
+"""Which database, data directory, secret and Redis the settings name; nothing is opened here.
 
 Not here: what is built upon them (`assembly`).
 """
 
 from __future__ import annotations
 
+import logging
+import socket
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.secrets import Purpose, SecretRing
 from tokenkeep.flows.ports import Clock
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
+from tokenkeep.storage.memory import MemoryLimiter
+from tokenkeep.storage.redis_address import RedisAddress, RedisAddressError
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from tokenkeep.storage.redis import RedisLink
+    from tokenkeep.storage.redis_shared import RedisShared
+
+_log = logging.getLogger(__name__)
 
 _SQLITE_URL: Final = "sqlite:///"
 
@@ -23,11 +33,41 @@ def is_embedded(settings: Settings) -> bool:
     return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
 
 
+def is_alone(settings: Settings) -> bool:
+    """Tell whether the data directory is for one server process, since it shares no database or no Redis."""
+    return is_embedded(settings) or settings.redis_url is None
+
+
+def node_of(settings: Settings, directory: DataDirectory) -> str:
+    """Return what names the node of a server process among those that serve one database.
+
+    Raises:
+        DataDirectoryError: the file with the name cannot be read or written.
+    """
+    return directory.node() if directory.exists() else f"{socket.gethostname()}:{settings.port}"
+
+
 def sqlite_file(settings: Settings, directory: DataDirectory) -> Path:
     """Return the file of the embedded database."""
     if settings.database_url is None:
         return directory.database
     return Path(settings.database_url.reveal().removeprefix(_SQLITE_URL))
+
+
+def prepare_directory(settings: Settings, directory: DataDirectory) -> None:
+    """Make the data directory, which a server with a database elsewhere may be allowed to do without.
+
+    Raises:
+        DataDirectoryError: it cannot be made, is not ours, or is open to others.
+    """
+    try:
+        directory.create()
+    except DataDirectoryError as error:
+        if is_embedded(settings) or directory.exists():
+            raise
+        if not settings.allow_unmarked_database:
+            raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
+        _log.warning("%s; a database that is put back to an older state will not be noticed", error)
 
 
 def require_data(settings: Settings, directory: DataDirectory) -> None:
@@ -56,6 +96,42 @@ def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) 
     from tokenkeep.storage.sql.postgres import PostgresDatabase
 
     return PostgresDatabase(url)
+
+
+def choose_shared(settings: Settings, ring: SecretRing, clock: Clock) -> RedisShared | None:
+    """Return what is shared through the configured Redis, not yet connected; None if none is configured.
+
+    Raises:
+        SettingsError: its address or a file that it names cannot be used, or its driver is not installed.
+    """
+    link = choose_redis(settings)
+    if link is None:
+        return None
+    from tokenkeep.storage.redis_shared import RedisShared
+
+    return RedisShared.over(link, key=ring.key(ring.current, Purpose.COUNTING), own=MemoryLimiter(clock))
+
+
+def choose_redis(settings: Settings) -> RedisLink | None:
+    """Return the link to the configured Redis, not yet connected; None if none is configured.
+
+    Raises:
+        SettingsError: its address or a file that it names cannot be used, or its driver is not installed.
+    """
+    if settings.redis_url is None:
+        return None
+    try:
+        # Imported when configured only: the driver costs half a second and a third of a worker's memory.
+        from tokenkeep.storage.redis_shared import link_to
+
+        address = RedisAddress.parse(settings.redis_url.reveal())
+        return link_to(address, prefix=settings.redis_prefix, issuer=settings.issuer)
+    except RedisAddressError as error:
+        raise SettingsError(str(error)) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"redis", "hiredis"}:
+            raise
+        raise SettingsError("redis_url needs the driver: install tokenkeep with the extra redis") from None
 
 
 def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) -> SecretRing:

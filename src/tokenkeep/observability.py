@@ -7,17 +7,20 @@ come from closed lists, so that nobody can make them grow.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from tokenkeep.domain.audit import REFRESH_VERDICTS, REFUSALS, Event, EventKind, refresh_verdict
 
@@ -81,8 +84,10 @@ class Answered:
 class Metrics:
     """Counts what one server process does, for Prometheus."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, process: int | None = None) -> None:
+        """Count from nothing; `process` is told with each metric where several processes answer at one address."""
         self._registry = CollectorRegistry()
+        self._process = process
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._requests = Counter(
@@ -119,6 +124,9 @@ class Metrics:
         self._documents = Gauge(
             "tokenkeep_feed_signed", "Documents of the revocation feed signed since the start.", registry=self._registry
         )
+        self._redis_up = Gauge(
+            "tokenkeep_redis_up", "Whether Redis answered when it was last asked.", registry=self._registry
+        )
         for kind in EventKind:
             self._events.labels(kind.value)
         for verdict in REFRESH_VERDICTS:
@@ -145,15 +153,39 @@ class Metrics:
         clock_offset: float,
         readers: int,
         documents: int,
+        redis_up: bool | None,
     ) -> bytes:
-        """Return all metrics in the text format of Prometheus; the offset is in seconds."""
+        """Return all metrics in the text format of Prometheus.
+
+        Args:
+            revocations: entries that can still matter.
+            dropped: refusals that were counted and not written.
+            clock_offset: seconds.
+            readers: of the feed, waiting now.
+            documents: of the feed, signed since the start.
+            redis_up: whether Redis answered when last asked; None if none is used.
+        """
         self._readers.set(readers)
         self._documents.set(documents)
+        self._redis_up.set(math.nan if redis_up is None else redis_up)
         self._clock_offset.set(clock_offset)
         self._revocations.set(revocations)
         for kind in REFUSALS:
             self._dropped.labels(kind.value).set(dropped.get(kind, 0))
-        return generate_latest(self._registry)
+        return generate_latest(self._registry if self._process is None else _Labelled(self._registry, self._process))
+
+
+class _Labelled(Collector):
+    """A registry whose every metric carries the process that counted."""
+
+    def __init__(self, registry: CollectorRegistry, process: int) -> None:
+        self._registry = registry
+        self._labels = {"process": str(process)}
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample._replace(labels={**self._labels, **sample.labels}) for sample in metric.samples]
+            yield metric
 
 
 def log_request(request: Answered) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from tokenkeep.api.addresses import Proxies, hosts_served
 from tokenkeep.api.frame import FramePolicy
 from tokenkeep.domain.accounts import PasswordPolicy
+from tokenkeep.domain.key_rotation import RotationPolicy
 from tokenkeep.domain.limits import Quota
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.issue_tokens import TokenPolicy
@@ -59,6 +60,11 @@ def session_policy(settings: Settings) -> SessionPolicy:
         absolute=settings.session_ttl // _MILLISECOND,
         grace=settings.refresh_grace // _MILLISECOND,
     )
+
+
+def rotation_policy(settings: Settings) -> RotationPolicy:
+    """Return when signing keys change."""
+    return RotationPolicy(settings.key_rotation // _MILLISECOND)
 
 
 def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Self
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
-from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, chores_of, endpoints_of
-from tokenkeep.backends import choose_database, is_embedded, read_secrets, require_data
+from tokenkeep.api.lifespan import live, live_within
+from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, endpoints_of
+from tokenkeep.backends import (
+    choose_database,
+    choose_shared,
+    is_alone,
+    is_embedded,
+    node_of,
+    prepare_directory,
+    read_secrets,
+    require_data,
+)
+from tokenkeep.chores import chores_of
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.background import Background
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
+from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
 from tokenkeep.policies import frame_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
-from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
+from tokenkeep.storage.kept_marks import KeptMarks
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
-from tokenkeep.verifier import TokenVerifier
+from tokenkeep.verifier import CannotTell, TokenVerifier
+
+LEAVE_TIMEOUT: Final = 1.0
+"""Seconds in which the other processes are told that this one serves no longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +82,7 @@ class AuthServer:
         self._exclusive = exclusive
         self._mounted = False
         self._busy = False
-        self._metrics = Metrics()
+        self._metrics = Metrics(process=os.getpid() if self.settings.workers > 1 else None)
         self._clock = clock or SystemClock()
         self._claims = claims
         self._revoked = RevocationSet()
@@ -101,7 +118,7 @@ class AuthServer:
         """Make ready to serve: data directory, secret, database, schema, keys, revocations, background chores.
 
         Raises:
-            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, RolledBack, AlgorithmChanged,
+            DataDirectoryError, SettingsError, SchemaMismatch, SecretMismatch, NotShared, RolledBack,
             StorageUnavailable: it cannot, and why.
             RuntimeError: it is open already.
         """
@@ -111,15 +128,21 @@ class AuthServer:
             _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
         check_clock(self._clock.now())
         async with self._closed_on_error():
-            self._prepare_directory(required=embedded)
-            if embedded and self._exclusive:
+            prepare_directory(self.settings, self._directory)
+            if is_alone(self.settings) and self._exclusive and self._directory.exists():
                 self._directory.lock()
                 self._exit.callback(self._directory.unlock)
-            graph, database = await self._connect(create_secret=embedded)
+            node = None if embedded else node_of(self.settings, self._directory)
+            graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
+            if graph.shared is not None:
+                await graph.shared.link.ask()
+            if graph.together is not None:
+                await graph.together.join()
+                self._exit.push_async_callback(_leave, graph.together)
             await graph.history.begin()
             await graph.follow_revocations.remember_access_life(graph.access_life)
-            await graph.rotate_keys.establish()
+            await graph.establish_keys.establish()
             await graph.password_kinds.poll()
             await graph.key_ring.reload()
             await graph.follow_revocations.poll()
@@ -129,6 +152,9 @@ class AuthServer:
             background.start()
             self._exit.push_async_callback(background.stop)
             self._exit.callback(graph.publish_revocations.end_waits)
+            if graph.read_now is not None:
+                graph.read_now.start()
+                self._exit.push_async_callback(graph.read_now.stop)
             self._http = http.build(
                 endpoints_of(self.settings),
                 graph.services,
@@ -207,7 +233,7 @@ class AuthServer:
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application; its life span opens and closes the server."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(receive, send, begin=self.open, end=self.close)
         elif self._http is None:
             raise RuntimeError("the server is not open: run the application's life span, or mount it with mount()")
         else:
@@ -223,14 +249,7 @@ class AuthServer:
             raise SettingsError(f"issuer must end with the prefix {prefix} under which the server is mounted")
         self._mounted = True
         parent.mount(prefix, self.app)
-        inner = parent.router.lifespan_context
-
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[Any]:
-            async with self, inner(app) as state:
-                yield state
-
-        parent.router.lifespan_context = lifespan
+        live_within(parent, self)
 
     @asynccontextmanager
     async def _closed_on_error(self) -> AsyncIterator[None]:
@@ -245,27 +264,24 @@ class AuthServer:
             raise RuntimeError("the server is open already")
         self._busy = True
 
-    def _prepare_directory(self, *, required: bool) -> None:
-        try:
-            self._directory.create()
-        except DataDirectoryError as error:
-            if required or self._directory.exists():
-                raise
-            if not self.settings.allow_unmarked_database:
-                raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
-            _log.warning("%s; a database that is put back to an older state will not be noticed", error)
-
     def _require_data(self) -> None:
         check_clock(self._clock.now())
         require_data(self.settings, self._directory)
 
-    async def _connect(self, *, create_secret: bool, unmarked: bool = False) -> tuple[ObjectGraph, Database]:
+    async def _connect(
+        self, *, create_secret: bool, unmarked: bool = False, node: str | None = None
+    ) -> tuple[ObjectGraph, Database]:
         secret_ring = read_secrets(self.settings, self._directory, create=create_secret)
         database = choose_database(self.settings, self._directory, self._clock)
         self._exit.push_async_callback(database.close)
         await database.open()
+        shared = choose_shared(self.settings, secret_ring, self._clock)
+        if shared is not None:
+            self._exit.push_async_callback(shared.link.close)
         outside = Outside(
             database=database,
+            shared=shared,
+            node=node,
             secret_ring=secret_ring,
             clock=self._clock,
             revoked=self._revoked,
@@ -277,8 +293,9 @@ class AuthServer:
                 clock_offset=self.graph.watch_clock.offset / 1000,
                 readers=self.graph.publish_revocations.waiting,
                 documents=self.graph.publish_revocations.signed,
+                redis_up=shared.link.away is None if shared is not None else None,
             ),
-            mark=FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(),
+            mark=KeptMarks(FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(), shared),
             unmarked=self.settings.allow_unmarked_database or unmarked,
             claims=self._claims,
         )
@@ -286,18 +303,6 @@ class AuthServer:
         self._exit.callback(graph.hasher.close)
         self._graph = graph
         return graph, database
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            await self.open()
-        except Exception as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
     def _verifier_for(self, audience: str) -> TokenVerifier:
         return TokenVerifier(
@@ -312,12 +317,22 @@ class AuthServer:
         )
 
     def _verification_keys(self) -> KeySet:
-        return self.graph.key_ring.verification_keys()
+        key_ring = self.graph.key_ring
+        if not key_ring.fresh:
+            raise CannotTell("the signing keys were last read too long ago")
+        return key_ring.verification_keys()
 
 
 def create_app() -> ASGIApp:
     """Return the application for an ASGI server: settings from `tokenkeep.toml` and the environment."""
     return AuthServer().app
+
+
+async def _leave(together: ServeTogether) -> None:
+    """Say that this process serves no longer; where that cannot be said, it is noticed soon."""
+    with suppress(TimeoutError, *CANNOT_SERVE):
+        async with asyncio.timeout(LEAVE_TIMEOUT):
+            await together.leave()
 
 
 async def _finish(graph: ObjectGraph) -> None:

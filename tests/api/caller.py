@@ -41,6 +41,10 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "request_timeout": (408, "The request body came too slowly"),
     "name_taken": (409, "Name already taken"),
     "last_administrator": (409, "The last administrator cannot give up the role, be disabled or be deleted"),
+    "verifiers_not_ready": (
+        409,
+        "The next key has another algorithm: have every verifier accept it, then say that they are ready",
+    ),
     "body_too_large": (413, "The request body is too large"),
     "unsupported_media_type": (415, "The request body must be application/json"),
     "misdirected_request": (421, "This host is not served here; see the setting allowed_hosts"),

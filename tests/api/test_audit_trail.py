@@ -104,6 +104,22 @@ async def lose_the_role(scene: Scene) -> None:
     await scene.admin("POST", "/disable")
 
 
+PUBLISHED_FOR_LONG: Final = 400_000
+"""Milliseconds after which every verifier knows a key."""
+
+
+async def rotate_keys(scene: Scene, *, after: int = 0) -> httpx2.Response:
+    """Ask for a rotation of the signing keys, some milliseconds after the start."""
+    scene.clock.advance(after)
+    return await scene.call("POST", "/admin/keys/rotate", bearer=scene.root.access)
+
+
+async def revoke_signer(scene: Scene) -> httpx2.Response:
+    """Revoke the key that signs."""
+    kid = scene.call.server.graph.key_ring.signer().kid
+    return await scene.call("POST", f"/admin/keys/{kid}/revoke", bearer=scene.root.access)
+
+
 def change_password(current: str) -> Act:
     """Return a change of Ada's password."""
     body = {"currentPassword": current, "newPassword": "another-good-password"}
@@ -242,6 +258,31 @@ TRAIL: Final[dict[str, tuple[Act, list[Told]]]] = {
     "DELETE /admin/users/{user}/sessions": (
         lambda scene: scene.admin("DELETE", "/sessions"),
         [("logged_out_everywhere", "done", "root", "ada")],
+    ),
+    "GET /admin/keys": (lambda scene: scene.call("GET", "/admin/keys", bearer=scene.root.access), []),
+    "POST /admin/keys/rotate": (
+        rotate_keys,
+        [("key_rotation_requested", "done", "root", None)],
+    ),
+    "POST /admin/keys/rotate when the next key is known": (
+        lambda scene: rotate_keys(scene, after=PUBLISHED_FOR_LONG),
+        [
+            ("key_rotation_requested", "done", "root", None),
+            ("signing_key_activated", "done", "root", None),
+            ("signing_key_created", "done", "root", None),
+        ],
+    ),
+    "POST /admin/keys/{kid}/revoke": (
+        revoke_signer,
+        [
+            ("signing_key_revoked", "done", "root", None),
+            ("signing_key_activated", "done", "root", None),
+            ("signing_key_created", "done", "root", None),
+        ],
+    ),
+    "POST /admin/keys/{kid}/revoke by nobody": (
+        lambda scene: scene.call("POST", f"/admin/keys/{'A' * 43}/revoke", bearer=scene.ada.access),
+        [("token_refused", "refused", "anyone", "ada")],
     ),
     "GET /admin/audit": (lambda scene: scene.call("GET", "/admin/audit", bearer=scene.root.access), []),
     "GET /.well-known/jwks.json": (lambda scene: scene.call("GET", "/.well-known/jwks.json"), []),

@@ -13,7 +13,7 @@ import pytest
 from tests.api.caller import Caller, assert_problem
 from tests.postgres_server import PostgresSchema
 from tests.settable_clock import SettableClock
-from tokenkeep import assembly as servers
+from tokenkeep import chores
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
 
@@ -115,7 +115,7 @@ async def test_the_clocks_are_compared_at_the_start_and_from_then_on(
     postgres_schema: PostgresSchema, tmp_path: Path, running: ClockThatIsOff, monkeypatch: pytest.MonkeyPatch
 ):
     """A process that starts with a wrong clock is not ready, becomes it when the clock is set, and ceases to be it."""
-    monkeypatch.setattr(servers, "CLOCK_INTERVAL", 0.01)
+    monkeypatch.setattr(chores, "CLOCK_INTERVAL", 0.01)
     running.off = 10_000
     async with AuthServer(on_schema(postgres_schema, tmp_path), clock=running) as opened:
         call = Caller(opened)

@@ -25,6 +25,7 @@ from tokenkeep.flows.limit_attempts import LimitAttempts, LimitPolicy
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.memory import MemoryLimiter
+from tokenkeep.storage.sql.database import SqlTransaction
 
 JSON = {"Content-Type": "application/json"}
 SECURITY = {"refreshCookie": "apiKey", "accessToken": "http", "operationsToken": "http", "feedToken": "http"}
@@ -213,7 +214,9 @@ class Provoker:
             arguments["cookie"] = self.session.refresh
         if self.endpoint.body_required:
             arguments["json"] = BODIES[self.endpoint.path]
-        path = re.sub(r"\{\w+\}", changes.pop("named", "A" * 22), self.endpoint.path) + changes.pop("query", "")
+        path = re.sub(
+            r"\{\w+\}", changes.pop("named", "A" * (43 if "{kid}" in self.endpoint.path else 22)), self.endpoint.path
+        ) + changes.pop("query", "")
         return await self.call(self.endpoint.method, path, **{**arguments, **changes})
 
     async def malformed_request(self) -> httpx2.Response:
@@ -277,10 +280,18 @@ class Provoker:
         root = self.call.server.verifier.verify(self.session.access).subject
         return await self.send(named=root)
 
+    async def verifiers_not_ready(self) -> httpx2.Response:
+        async def steps(tx: SqlTransaction) -> None:
+            assert await tx.execute("UPDATE signing_keys SET algorithm = 'EdDSA' WHERE state = 'upcoming'") == 1
+
+        await database_of(self.call.server).transact(steps)
+        return await self.send()
+
     async def internal_error(self) -> httpx2.Response:
         graph = self.call.server.graph
         self.monkeypatch.setattr(graph.services.verifier, "authenticate", _broken)
         self.monkeypatch.setattr(graph.storage, "transact", _broken)
+        self.monkeypatch.setattr(graph.storage, "change_once", _broken)
         self.monkeypatch.setattr(graph.storage, "read", _broken)
         self.monkeypatch.setattr(graph.storage, "revision", _broken)
         self.monkeypatch.setattr(graph.key_ring, "public_keys", _broken)
@@ -427,6 +438,12 @@ async def end_own_session(call: Caller, session: Login) -> httpx2.Response:
     return await call("DELETE", f"/sessions/{own['id']}", bearer=session.access)
 
 
+async def revoke_signer(call: Caller, session: Login) -> httpx2.Response:
+    """Revoke the key that signs."""
+    kid = call.server.graph.key_ring.signer().kid
+    return await call("POST", f"/admin/keys/{kid}/revoke", bearer=session.access)
+
+
 SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "post /login": lambda call, _: call("POST", "/login", json=BODIES["/login"]),
     "post /refresh": lambda call, session: call("POST", "/refresh", cookie=session.refresh),
@@ -446,6 +463,9 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "post /admin/users/{user}/enable": lambda call, session: on_ada(call, "POST", "/enable", session),
     "put /admin/users/{user}/role": lambda call, session: on_ada(call, "PUT", "/role", session, role="editor"),
     "delete /admin/users/{user}/sessions": lambda call, session: on_ada(call, "DELETE", "/sessions", session),
+    "get /admin/keys": lambda call, session: call("GET", "/admin/keys", bearer=session.access),
+    "post /admin/keys/rotate": lambda call, session: call("POST", "/admin/keys/rotate", bearer=session.access),
+    "post /admin/keys/{kid}/revoke": revoke_signer,
     "get /admin/audit": lambda call, session: call("GET", "/admin/audit?limit=1", bearer=session.access),
     "get /.well-known/jwks.json": lambda call, _: call("GET", "/.well-known/jwks.json"),
     "get /revocations": lambda call, _: call("GET", "/revocations", bearer=FEED_TOKEN),

@@ -19,6 +19,7 @@ from tests.cli.test_users import PASSWORD
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
 from tokenkeep.flows.login import Credentials
+from tokenkeep.jose import jwt
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
@@ -60,6 +61,27 @@ def file_of_one(path: Path) -> Path:
     return path
 
 
+def key_of(ada: LoggedIn) -> str:
+    """Return the id of the key that signed Ada's token."""
+    return str(jwt.decode_unverified(ada.token).header["kid"])
+
+
+def revoked_key_of(ada: LoggedIn) -> str:
+    """Return the id of the key that signed Ada's token, as if it had been revoked before."""
+    with closing(sqlite3.connect(ada.data / "tokenkeep.db")) as connection, connection:
+        connection.execute("UPDATE signing_keys SET state = 'revoked' WHERE id = ?", [key_of(ada)])
+    return key_of(ada)
+
+
+FIRST_KEYS: Final = [
+    ("signing_key_created", "system"),
+    ("signing_key_activated", "system"),
+    ("signing_key_created", "system"),
+]
+"""What is left by making a key that signs and one that follows it."""
+ANOTHER_ALGORITHM: Final = [("signing_key_retired", "system"), ("signing_key_created", "system")]
+"""What is left by a start with another algorithm than that of the key that was to follow."""
+
 Call = Callable[[LoggedIn], tuple[list[str], str]]
 """The words of a command and its standard input."""
 
@@ -91,6 +113,29 @@ TRAIL: Final[dict[str, tuple[Call, list[tuple[str, str]]]]] = {
         lambda _: (["sessions", "revoke", "--all", "--yes"], ""),
         [("everyone_logged_out", "operator")],
     ),
+    "keys list": (lambda _: (["keys", "list"], ""), []),
+    "keys rotate": (
+        lambda ada: (["keys", "rotate"], ""),
+        [
+            ("key_rotation_requested", "operator"),
+            ("signing_key_activated", "operator"),
+            ("signing_key_created", "operator"),
+        ],
+    ),
+    "keys rotate --plan": (lambda _: (["keys", "rotate", "--plan"], ""), []),
+    "keys revoke": (
+        lambda ada: (["keys", "revoke", key_of(ada), "--yes"], ""),
+        [
+            ("signing_key_revoked", "operator"),
+            ("signing_key_activated", "operator"),
+            ("signing_key_created", "operator"),
+        ],
+    ),
+    "keys revoke twice": (
+        lambda ada: (["keys", "revoke", revoked_key_of(ada), "--yes"], ""),
+        [],
+    ),
+    "keys export": (lambda _: (["keys", "export"], ""), []),
     "token inspect": (lambda ada: (["token", "inspect"], ada.token), []),
     "token verify": (lambda ada: (["token", "verify", "--key", "missing.pem"], ada.token), []),
     "token revoke": (lambda ada: (["token", "revoke"], ada.token), [("token_revoked", "operator")]),
@@ -102,7 +147,12 @@ TRAIL: Final[dict[str, tuple[Call, list[tuple[str, str]]]]] = {
     "migrate": (lambda _: (["migrate"], ""), []),
     "recover": (
         lambda _: (["recover", "--yes"], ""),
-        [("recovered", "operator"), ("signing_key_created", "system"), ("signing_key_created", "system")],
+        [
+            ("signing_key_revoked", "operator"),
+            ("signing_key_revoked", "operator"),
+            ("recovered", "operator"),
+            *FIRST_KEYS,
+        ],
     ),
     "purge": (lambda _: (["purge"], ""), []),
     "calibrate": (lambda _: (["calibrate", "--help"], ""), []),
@@ -140,9 +190,17 @@ def test_every_kind_of_event_is_left_by_something():
     """The list of events is closed: each kind is in the story of a route or of a command."""
     told = {event[0] for _, events in ROUTES.values() for event in events}
     told |= {event[0] for _, events in TRAIL.values() for event in events}
+    told |= {kind for kind, _ in ANOTHER_ALGORITHM}
     assert told == {kind.value for kind in EventKind}
 
 
 def test_a_first_start_makes_keys(data: Path):
-    """The first start leaves one event for each signing key, done by the system."""
-    assert stored(data) == [("signing_key_created", "system")] * 2
+    """The first start leaves an event for each signing key and for the first signature, done by the system."""
+    assert stored(data) == FIRST_KEYS
+
+
+async def test_a_start_with_another_algorithm_replaces_the_next_key(data: Path):
+    """It leaves an event for each of the two, done by the system."""
+    async with AuthServer(Settings(data_dir=data, signing_algorithm="EdDSA")):
+        pass
+    assert stored(data) == [*FIRST_KEYS, *ANOTHER_ALGORITHM]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.redis_server import RedisServer
 from tokenkeep.settings.options import OPTIONS
 
 SECRET = "hunter2-Zk9xq3vR7mL0pWc8sYb2NdHf5JgUe1A"
@@ -87,6 +88,28 @@ def test_doctor_names_what_is_broken(run: Run, data: Path, monkeypatch: pytest.M
     assert "fix: " in outcome.out
     data.chmod(0o755)
     assert "open to other users" in run("doctor").out
+
+
+@pytest.mark.xdist_group("redis")
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [("noeviction", "each process limits attempts by itself"), ("allkeys-lru", "forgets limits")],
+)
+def test_doctor_looks_at_redis(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch, policy: str, said: str):
+    """It says whether Redis can be used, and what happens when it is full; one that is away is broken."""
+    with RedisServer.running("--maxmemory", "100mb", "--maxmemory-policy", policy) as redis:
+        monkeypatch.setenv("TOKENKEEP_REDIS_URL", redis.url.replace("redis://", "redis://nobody:canary@"))
+        outcome = run("doctor")
+        assert outcome.code == 1
+        assert "redis_url" in outcome.out
+        assert "canary" not in outcome.out + outcome.err
+        monkeypatch.setenv("TOKENKEEP_REDIS_URL", redis.url)
+        outcome = run("doctor")
+        assert outcome.code == 0, outcome.out
+        assert said in outcome.out
+    outcome = run("doctor")
+    assert outcome.code == 1
+    assert "nothing answers" in outcome.out
 
 
 def test_doctor_names_what_is_unsafe(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch):

@@ -33,7 +33,7 @@ def test_no_event_is_made_up():
 def test_every_route_of_administrators_is_told():
     """Each route for administrators is on the page, and the page names no other."""
     served = {
-        f"{route.method} {re.sub(r'{user}', '{id}', route.path)}"
+        f"{route.method} {re.sub(r'{user}|{kid}', '{id}', route.path)}"
         for route in routes_served(registration=True)
         if route.path.startswith("/admin/") or route.path == "/register"
     }
@@ -45,7 +45,7 @@ def test_every_route_of_administrators_is_told():
 def test_every_command_that_is_told_exists():
     """Each command of the table can be called, and has the options that it is shown with."""
     table = PAGE.partition("| to |")[2].partition("\n\n")[0]
-    calls = re.findall(r"`((?:users|sessions|token|audit) [^`]+)`", table)
+    calls = re.findall(r"`((?:users|sessions|keys|token|audit) [^`]+)`", table)
     assert len(calls) >= 12
     for call in calls:
         noun, verb = call.split()[:2]

@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 from starlette.testclient import TestClient
 
-from tokenkeep.api.keys import MAX_AGE
 from tokenkeep.contract.revocation_feed import LARGEST_DOCUMENT
+from tokenkeep.domain.key_rotation import KEY_SET_AGE
 from tokenkeep.jose.key_set import MAX_PUBLISHED_KEYS
 from tokenkeep.verifier import KeyFetching, Profile, Refused, RevocationFeed, RevocationStatus, challenge
 from tokenkeep.verifier.feed import LONGEST_WAIT
@@ -61,8 +61,8 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
         (usual.cooldown.total_seconds(), "never within 10 seconds"),
         (REFRESH_FROM * 100, "from 75 to"),
         ((REFRESH_FROM + REFRESH_SPREAD) * 100, "to 90 %"),
-        (MAX_AGE, "`max-age` of 300 seconds"),
-        ((MAX_AGE + usual.stale_limit.total_seconds()) / 60, "for 65 minutes"),
+        (KEY_SET_AGE / 1000, "`max-age` of 300 seconds"),
+        ((KEY_SET_AGE / 1000 + usual.stale_limit.total_seconds()) / 60, "for 65 minutes"),
     ):
         assert str(round(number)) in re.findall(r"\d+", text), text
         assert text in PAGE, text

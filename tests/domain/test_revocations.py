@@ -1,11 +1,15 @@
 """What ends what, under which digest, and how long that is remembered."""
 
+from datetime import timedelta
+
 import pytest
 
 from tokenkeep.contract.revocation import RevocationKind, digest
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.identifiers import account_id, session_id
+from tokenkeep.verifier import KeyFetching
+from tokenkeep.verifier.key_cache import LONGEST_AGE
 
 ISSUER = "https://auth.example"
 ACCOUNT = Account(
@@ -46,3 +50,33 @@ def test_entry_belongs_to_one_issuer():
     """The same session id of two issuers makes two entries."""
     entry = revocations.of_session(session_id(bytes(16)), at=0, reason="logout", actor="operator")
     assert entry.entry(ISSUER) != entry.entry("https://other.example")
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest_life", "until"),
+    [
+        (RevocationKind.SESSION, 60_000, 121_000),
+        (RevocationKind.TOKEN, 60_000, 121_000),
+        (RevocationKind.ACCOUNT, 60_000, 121_000),
+        (RevocationKind.KEY, 60_000, 1_000 + 2 * 86_400_000),
+        (RevocationKind.KEY, 3 * 86_400_000, 61_000 + 3 * 86_400_000),
+    ],
+)
+def test_a_key_stays_revoked_as_long_as_anybody_may_hold_it(kind: RevocationKind, longest_life: int, until: int):
+    """A thief goes on signing: the entry outlives not only the tokens of before, but every key set with the key."""
+    revocation = revocations.Revocation(kind, "x", None, 1_000, "", "operator")
+    assert revocations.expiry_of(revocation, longest_life) == until
+
+
+def test_key_sets_are_not_held_longer_than_keys_stay_revoked():
+    """That is the longest age a verifier gives to a key set, and the longest time it may go on without a new one."""
+    KeyFetching(stale_limit=timedelta(days=1))
+    with pytest.raises(ValueError, match="stale_limit"):
+        KeyFetching(stale_limit=timedelta(days=1, seconds=1))
+    assert (LONGEST_AGE + timedelta(days=1).total_seconds()) * 1000 == revocations.KEY_SETS_HELD
+
+
+def test_key_entry_names_the_key():
+    """The end of a signing key is an entry under its `kid`."""
+    entry = revocations.of_key("k", at=7, reason="signing_key_revoked", actor="operator")
+    assert entry.entry(ISSUER) == digest(RevocationKind.KEY, ISSUER, "k")

@@ -33,6 +33,7 @@ def test_labels_are_distinct_and_fixed():
         "SEALING": b"tokenkeep/v1/seal-signing-key",
         "VERSION": b"tokenkeep/v1/secret-version",
         "PSEUDONYM": b"tokenkeep/v1/pseudonym",
+        "COUNTING": b"tokenkeep/v1/counted-attempts",
     }
 
 

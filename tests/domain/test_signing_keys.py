@@ -2,7 +2,8 @@
 
 import pytest
 
-from tokenkeep.domain.signing_keys import KeyState, SigningKey, missing_states
+from tokenkeep.domain.errors import NotFound
+from tokenkeep.domain.signing_keys import KeyState, SigningKey, missing_states, parse_key_id
 from tokenkeep.jose import Key
 
 UPCOMING, ACTIVE, RETIRING, RETIRED, REVOKED = KeyState
@@ -59,3 +60,12 @@ def test_repr_shows_no_private_key():
     """Nothing private is in the repr of a signing key."""
     key = Key.generate("ES256")
     assert str(key.to_jwk(private=True)["d"]) not in repr(SigningKey(key, ACTIVE, 0))
+
+
+def test_what_could_be_a_key_id_is_taken():
+    """A thumbprint passes as it is; whatever is none is nobody's."""
+    kid = Key.generate("ES256").kid
+    assert parse_key_id(kid) == kid
+    for text in ("", kid[:-1], kid + "A", kid[:-1] + "=", kid[:-1] + "\n", kid + "\n", kid[:-1] + "é"):
+        with pytest.raises(NotFound):
+            parse_key_id(text)

@@ -18,7 +18,7 @@ from tests.settable_clock import START, SettableClock
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.contract.revocation_feed import FeedDocument, read_feed
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import of_token
+from tokenkeep.domain.revocations import KEY_SETS_HELD, of_token
 from tokenkeep.flows import publish_revocations
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.ports import Transaction
@@ -153,7 +153,9 @@ class FeedMachine(RuleBasedStateMachine):
     def keys_revoked(self) -> dict[bytes, int]:
         """Return the entries of the keys that a recovery has revoked."""
         log = self.server.graph.follow_revocations.log
-        return {each.digest: self.clock.now() + LIFE for each in log.after(0) if each.digest not in self.entries}
+        return {
+            each.digest: self.clock.now() + KEY_SETS_HELD for each in log.after(0) if each.digest not in self.entries
+        }
 
     @rule(which=st.integers(0, READERS - 1))
     def begin_anew(self, which: int) -> None:

@@ -167,6 +167,7 @@ class Slow:
         self._clock = clock
         self._seconds = seconds
         self.transact = storage.transact
+        self.change_once = storage.change_once
         self.read = storage.read
         self._revision = storage.revision
 

@@ -41,6 +41,10 @@ class Interrupted:
         """Do what the real storage does."""
         return await self._storage.transact(steps, *args)
 
+    async def change_once(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what the real storage does."""
+        return await self._storage.change_once(steps, *args)
+
 
 def tell_role(account: Account) -> Mapping[str, Any]:
     """Add a claim that depends on the role: what a hook is for."""

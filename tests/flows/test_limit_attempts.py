@@ -245,6 +245,7 @@ async def test_one_address_cannot_keep_the_owner_out_anywhere(stage: Stage, ada:
     while told != "wrong":
         stage.clock.elapse(1)
         told = await guess(stage, THIEF)
+    await stage.parts.key_ring.reload()
     assert await guess(stage, THIEF) == "login-name"
     assert await guess(stage, HOTEL) == "wrong"
     assert await enter(stage, HOTEL) == "in"
@@ -297,6 +298,7 @@ async def test_refreshes_of_an_address_have_a_quota(settings: Settings, clock: S
         assert (refusal.value.quota.name, refusal.value.retry_after) == ("refresh-address", 20)
         assert await stage.session(pair.refresh_token) == before
         clock.elapse(20)
+        await stage.parts.key_ring.reload()
         pair = await stage.refresh(pair.refresh_token)
         assert await stage.refresh(pair.refresh_token, client=HOTEL)
 

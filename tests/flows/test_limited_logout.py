@@ -70,6 +70,7 @@ async def test_a_limited_logout_has_ended_nothing_and_can_be_repeated(stage: Sta
         await stage.logout(pair.refresh_token)
     assert stage.accepts(pair)
     stage.clock.elapse(refusal.value.retry_after)
+    await stage.parts.key_ring.reload()
     assert await stage.logout(pair.refresh_token, FIREFOX) is True
     assert not stage.accepts(pair)
 

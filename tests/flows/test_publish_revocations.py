@@ -11,7 +11,7 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep import assembly
+from tokenkeep import chores
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.contract.revocation_feed import LARGEST_DOCUMENT, FeedDocument, FeedEntry, read_feed, sign_feed
 from tokenkeep.domain.accounts import Account
@@ -137,7 +137,7 @@ async def test_nothing_new_is_confirmed_when_the_wait_is_over(stage: Stage, node
 
 async def test_a_logout_wakes_who_waits(settings: Settings, clock: SettableClock, monkeypatch: pytest.MonkeyPatch):
     """What this process revokes leaves at once, without waiting for the next look: here that would be an hour."""
-    monkeypatch.setattr(assembly, "REVOCATION_POLL", 3_600.0)
+    monkeypatch.setattr(chores, "REVOCATION_POLL", 3_600.0)
     async with AuthServer(settings, clock=clock) as server:
         stage = Stage(server, clock)
         await stage.add()

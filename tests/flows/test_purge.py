@@ -12,7 +12,7 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep import assembly as serving
+from tokenkeep import chores
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
 from tokenkeep.flows import purge
@@ -157,7 +157,7 @@ async def test_an_open_server_purges_by_itself(
     settings: Settings, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ):
     """Without any command, what may go goes while the server runs; what may not stays."""
-    monkeypatch.setattr(serving, "PURGE_INTERVAL", 0.01)
+    monkeypatch.setattr(chores, "PURGE_INTERVAL", 0.01)
     async with AuthServer(settings, clock=clock) as server:
         stage = Stage(server, clock)
         await stage.add()

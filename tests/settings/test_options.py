@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from tokenkeep.jose.key_set import MAX_PUBLISHED_KEYS
+from tokenkeep.policies import rotation_policy
 from tokenkeep.settings import Secret, Settings, SettingsError
 from tokenkeep.settings.kinds import Kind, Rate
 from tokenkeep.settings.options import OPTIONS, Option
+from tokenkeep.verifier import KeyFetching
 
 DEFAULTS = {
     "issuer": "http://127.0.0.1:8000",
@@ -21,6 +24,7 @@ DEFAULTS = {
     "secret": None,
     "previous_secrets": (),
     "signing_algorithm": "ES256",
+    "key_rotation": timedelta(days=90),
     "access_ttl": timedelta(minutes=15),
     "refresh_idle_ttl": timedelta(days=7),
     "session_ttl": timedelta(days=30),
@@ -31,6 +35,9 @@ DEFAULTS = {
     "trusted_proxies": (),
     "allowed_hosts": (),
     "password_min_length": 15,
+    "redis_url": None,
+    "redis_prefix": "tokenkeep:",
+    "workers": 1,
     "host": "127.0.0.1",
     "port": 8000,
     "insecure_bind": False,
@@ -101,6 +108,8 @@ def test_table_and_settings_have_the_same_names():
         ("argon2_passes", 1),
         ("argon2_passes", 10),
         ("signing_algorithm", "EdDSA"),
+        ("key_rotation", timedelta(hours=1)),
+        ("key_rotation", timedelta(days=3650)),
         ("database_url", Secret("postgresql://user:password@host/name")),
         ("database_url", Secret("sqlite:///relative.db")),
     ],
@@ -147,11 +156,20 @@ def test_good_value_is_taken(name: str, value: Any):
         ("argon2_memory", 262_145),
         ("argon2_passes", 0),
         ("argon2_passes", 11),
+        ("key_rotation", timedelta(minutes=59)),
+        ("key_rotation", timedelta(days=3651)),
         ("signing_algorithm", "none"),
         ("signing_algorithm", "es256"),
         ("signing_algorithm", ""),
         ("database_url", Secret("mysql://host/name")),
         ("database_url", Secret("")),
+        ("redis_url", Secret("http://localhost")),
+        ("redis_url", Secret("")),
+        ("workers", 0),
+        ("workers", 65),
+        ("redis_prefix", "with space"),
+        ("redis_prefix", "star*"),
+        ("redis_prefix", "x" * 65),
         ("database_url", Secret("sqlite:relative.db")),
         ("log_level", "loud"),
     ],
@@ -216,3 +234,21 @@ def test_refused_secret_is_not_quoted():
     with pytest.raises(SettingsError) as refusal:
         Settings(database_url=Secret("postgres://user:hunter2@host/name"))
     assert "hunter2" not in str(refusal.value)
+
+
+def test_the_shortest_rotation_leaves_time_to_publish():
+    """Whatever is allowed is longer than a key must be published before it signs, and the key set stays small."""
+    shortest = rotation_policy(Settings(key_rotation=timedelta(hours=1)))
+    longest_access = timedelta(days=1) // timedelta(milliseconds=1)
+    assert shortest.interval > 10 * shortest.lead
+    assert shortest.trail(longest_access) / shortest.interval + 2 < MAX_PUBLISHED_KEYS
+
+
+def test_the_rotation_waits_for_the_slowest_verifier():
+    """What a key's publication allows for is the longest pause between two fetches that a verifier can be given."""
+    policy = rotation_policy(Settings())
+    assert policy.interval == timedelta(days=90) // timedelta(milliseconds=1)
+    slowest = timedelta(milliseconds=policy.fetch_cooldown)
+    assert KeyFetching(cooldown=slowest)
+    with pytest.raises(ValueError, match="cooldown"):
+        KeyFetching(cooldown=slowest + timedelta(milliseconds=1))

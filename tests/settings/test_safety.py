@@ -74,6 +74,22 @@ SAFE: list[dict[str, Any]] = [
     {"argon2_memory": 7_168, "argon2_passes": 5},
     {"argon2_memory": 262_144, "argon2_passes": 10},
     *({"database_url": Secret(url)} for url in LOCAL_OR_VERIFIED),
+    {
+        "workers": 2,
+        "database_url": Secret("postgresql:///tokenkeep"),
+        "redis_url": Secret("redis://localhost"),
+    },
+    *(
+        {"redis_url": Secret(url)}
+        for url in (
+            "redis://127.0.0.1",
+            "redis://user:password@localhost:6380/3",
+            "redis://[::1]:6379/0",
+            "unix:///run/redis/redis.sock?db=1",
+            "unix://user:password@/run/redis.sock",
+            "rediss://user:password@redis.example.com/0?ssl_ca_certs=/etc/ca.pem",
+        )
+    ),
 ]
 
 
@@ -97,6 +113,33 @@ UNSAFE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"host": "example.com"}, "host example.com", "insecure_bind"),
     ({"issuer": PUBLIC, "host": "0.0.0.0"}, "host 0.0.0.0", "insecure_bind"),
     ({"host": "0.0.0.0", "trusted_proxies": ("10.0.0.5",)}, "host 0.0.0.0", "insecure_bind"),
+    *(
+        ({"redis_url": Secret(url)}, "without TLS", "insecure_redis")
+        for url in ("redis://redis.example.com", "redis://u:p@10.0.0.5:6379/0", "redis://localhost.example.com")
+    ),
+    *(
+        ({"redis_url": Secret(url)}, "redis_url", None)
+        for url in (
+            "redis://",
+            "redis:///0",
+            "redis://user:p@ss@redis.example.com",
+            "redis://user:p/ss@redis.example.com",
+            "redis://user:p#ss@localhost",
+            "redis://localhost:port",
+            "redis://localhost/name",
+            "redis://localhost/-1",
+            "redis://localhost?ssl_ca_certs=/etc/ca.pem",
+            "redis://localhost?db=1",
+            "rediss://redis.example.com?ssl_cert_reqs=none",
+            "rediss://redis.example.com?ssl_check_hostname=false",
+            "unix://host/run/redis.sock",
+            "unix:///run/redis.sock?db=x",
+        )
+    ),
+    ({"workers": 2}, "workers is 2, but a database in a file", None),
+    ({"workers": 2, "redis_url": Secret("redis://localhost")}, "a database in a file", None),
+    ({"workers": 2, "database_url": Secret("sqlite:///x.db")}, "a database in a file", None),
+    ({"workers": 2, "database_url": Secret("postgresql:///tokenkeep")}, "without a Redis", None),
     ({"secret": Secret("short")}, "secret is shorter than 32 bytes", None),
     ({"secret": Secret("")}, "secret is shorter than 32 bytes", None),
     ({"secret": Secret("a" * 64)}, "secret is weak", "allow_weak_secret"),

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.pgbouncer import pooled
 from tests.settable_clock import SettableClock
-from tests.storage.contracts import Engine, PostgresEngine, Processes, SqliteEngine
+from tests.storage.contracts import Engine, PgbouncerEngine, PostgresEngine, Processes, SqliteEngine
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.stores import SqlStorage
 
+ON_POSTGRES = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
+
 
 @pytest.fixture(
-    params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.xdist_group("postgres")])]
+    params=["sqlite", pytest.param("postgres", marks=ON_POSTGRES), pytest.param("pgbouncer", marks=ON_POSTGRES)]
 )
-def engine(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Engine:
+def engine(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[Engine]:
     """Each engine in turn, with an empty database."""
     if request.param == "sqlite":
-        return SqliteEngine(tmp_path, clock)
-    return PostgresEngine(request.getfixturevalue("postgres_schema"))
+        yield SqliteEngine(tmp_path, clock)
+        return
+    schema = request.getfixturevalue("postgres_schema")
+    if request.param == "postgres":
+        yield PostgresEngine(schema)
+        return
+    with pooled(schema) as url:
+        yield PgbouncerEngine(schema, url)
 
 
 @pytest.fixture

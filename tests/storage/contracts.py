@@ -158,6 +158,21 @@ class PostgresEngine:
         await self.schema.wait_until_left()
 
 
+class PgbouncerEngine(PostgresEngine):
+    """PostgreSQL behind a PgBouncer in transaction mode, whose few connections all processes share."""
+
+    def __init__(self, schema: PostgresSchema, url: str) -> None:
+        super().__init__(schema)
+        self._url = url
+
+    def database(self) -> PostgresDatabase:
+        """Return a new pool that leads through it."""
+        return PostgresDatabase(self._url)
+
+    async def prove_closed(self) -> None:
+        """Return at once: its connections to the server outlive ours, and end with it."""
+
+
 class Processes:
     """Opens handles on one database, each as a process of its own would, and proves in the end that none leaked."""
 

@@ -242,6 +242,7 @@ async def test_an_address_that_cannot_be_read_is_not_repeated(address: str):
 
 
 OUTAGES = {
+    "08P01": r"refuses to go on \(told by the server\): .*pgbouncer=true",
     "08006": r"the connection was lost: .*log",
     "25006": r"cannot be written.*: name the primary",
     "25P03": r"too slow for a transaction",
@@ -459,6 +460,83 @@ async def test_who_migrates_is_waited_for_however_long_it_takes(
     assert len(await rows(shelf, "SELECT id FROM things")) == 4
     for database in (one, other):
         await database.close()
+
+
+async def test_who_migrates_holds_up_nobody_while_a_table_is_in_use(
+    engine: PostgresEngine, shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    """It waits for a table in short turns, between which others use it, and goes on when it is free."""
+    monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(postgres, "LONGEST_ALONE_PAUSE", 0.1)
+    migrating = engine.database()
+    await migrating.open()
+    gate = engine.gate()
+
+    async def back_up(tx: SqlTransaction) -> None:
+        await tx.fetch("SELECT id FROM things")
+        await gate.hold()
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("ALTER TABLE things ADD COLUMN size BIGINT")
+
+    backing_up = asyncio.create_task(shelf.read(back_up))
+    await gate.arrived()
+    migration = asyncio.create_task(migrating.transact_alone(steps))
+    await engine.wait_until_blocked()
+    async with asyncio.timeout(LONGEST_WAIT):
+        assert await execute(shelf, "UPDATE things SET label = 'in time' WHERE id = 1") == 1
+    assert not migration.done()
+    gate.open()
+    await backing_up
+    async with asyncio.timeout(LONGEST_WAIT):
+        await migration
+    assert await rows(shelf, "SELECT size, label FROM things WHERE id = 1") == [{"size": None, "label": "in time"}]
+    await migrating.close()
+
+
+async def test_who_migrates_gives_up_in_the_end(
+    engine: PostgresEngine, shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    """A table that stays in use ends the attempt with a refusal that tells what to look for, and nothing changed."""
+    monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(postgres, "LONGEST_ALONE_PAUSE", 0.01)
+    monkeypatch.setattr(postgres, "ALONE_RUNS", 3)
+    gate = engine.gate()
+
+    async def back_up(tx: SqlTransaction) -> None:
+        await tx.fetch("SELECT id FROM things")
+        await gate.hold()
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("CREATE TABLE others (id BIGINT)")
+        await tx.execute("DROP TABLE things")
+
+    backing_up = asyncio.create_task(shelf.read(back_up))
+    await gate.arrived()
+    async with asyncio.timeout(LONGEST_WAIT):
+        with pytest.raises(StorageUnavailable, match=r"in each of 3 runs: .*pg_stat_activity"):
+            await shelf.transact_alone(steps)
+    gate.open()
+    await backing_up
+    assert "others" not in await engine.tables()
+    assert len(await rows(shelf, "SELECT id FROM things")) == 2
+
+
+async def test_runs_are_apart_by_a_pause_of_chance(shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch):
+    """Who met a conflict waits up to the longest pause before the next run, so that two do not meet again and again."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(postgres.asyncio, "sleep", noted)
+    with pytest.raises(StorageUnavailable):
+        await shelf.transact(fail, CONFLICTS[0])
+    pauses = [pause for pause in pauses if pause]
+    assert len(set(pauses)) == len(pauses) == MOST_RUNS - 1
+    assert 0 < min(pauses) < max(pauses) < postgres.LONGEST_PAUSE
 
 
 async def test_what_does_not_end_does_not_hold_up_the_close(

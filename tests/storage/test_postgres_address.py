@@ -61,6 +61,8 @@ def test_hosts_and_database_are_read(url: str, hosts: tuple[tuple[str, int], ...
         "postgresql://user:{password}@host/name?sslmode=",
         "postgresql://user:{password}@host/name?ssl_min_protocol_version=TLSv1",
         "postgresql://user:{password}@host/name?service=other",
+        "postgresql://user:{password}@host/name?pgbouncer={password}",
+        "postgresql://user:{password}@host/name?pgbouncer=true&search_path={password}",
     ],
 )
 def test_what_cannot_be_read_is_refused_without_being_repeated(url: str):
@@ -99,3 +101,33 @@ def test_what_leaves_the_machine_is_verified(url: str, local: bool, mode: str, v
     """Where the address does not say, TLS is verified as soon as one host is not this machine."""
     address = PostgresAddress.parse(url)
     assert (address.local, address.mode, address.verified) == (local, mode, verified)
+
+
+@pytest.mark.parametrize(
+    ("url", "pooled", "read_by_driver"),
+    [
+        ("postgresql:///name", False, "postgresql:///name"),
+        ("postgresql:///name?pgbouncer=true", True, "postgresql:///name?"),
+        (
+            "postgresql://host/name?pgbouncer=false&application_name=x",
+            False,
+            "postgresql://host/name?application_name=x",
+        ),
+        (
+            "postgresql://u:p%40@h/n?sslmode=require&pgbouncer=true&port=6432",
+            True,
+            "postgresql://u:p%40@h/n?sslmode=require&port=6432",
+        ),
+    ],
+)
+def test_that_a_pooler_lies_between_is_not_told_to_the_server(url: str, pooled: bool, read_by_driver: str):
+    """`pgbouncer` is for us alone; nothing else of the address is touched."""
+    address = PostgresAddress.parse(url)
+    assert (address.pooled, address.url) == (pooled, read_by_driver)
+
+
+def test_what_a_pooler_would_not_keep_is_refused():
+    """A setting of the session would be somebody else's after the next transaction: it belongs to the role."""
+    PostgresAddress.parse("postgresql://host/name?search_path=own")
+    with pytest.raises(AddressError, match="ALTER ROLE"):
+        PostgresAddress.parse("postgresql://host/name?search_path=own&pgbouncer=true")

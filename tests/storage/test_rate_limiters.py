@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.redis_server import RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.limits import FREE_FAILURES, Quota
 from tokenkeep.flows.ports import RateLimiter
 from tokenkeep.storage import memory
 from tokenkeep.storage.memory import MemoryLimiter
+from tokenkeep.storage.redis import RedisLink
+from tokenkeep.storage.redis_limiter import RedisLimiter
 
 QUOTA = Quota("few", 3, 60)
 OTHER = Quota("other", 3, 60)
 ODD_KEYS = ["", "\0", "a" * 100_000, "\ud800", "Ada\0192.0.2.1"]
 
-Limiter = Callable[[SettableClock], RateLimiter]
 
-
-@pytest.fixture(params=[MemoryLimiter])
-def limiter(request: pytest.FixtureRequest, clock: SettableClock) -> RateLimiter:
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.xdist_group("redis"))])
+async def limiter(request: pytest.FixtureRequest, clock: SettableClock) -> AsyncIterator[RateLimiter]:
     """Each implementation in turn, with nothing counted yet."""
-    made: RateLimiter = request.param(clock)
-    return made
+    if request.param == "memory":
+        yield MemoryLimiter(clock)
+        return
+    redis: RedisServer = request.getfixturevalue("redis_server")
+    link = RedisLink(redis.address, prefix=redis.new_prefix(), consequence="")
+    yield RedisLimiter(link, key=b"key", instant=lambda: round(clock.monotonic() * 1_000_000))
+    await link.close()
 
 
 async def test_a_quota_has_room_for_so_many_and_says_when_for_one_more(limiter: RateLimiter, clock: SettableClock):
@@ -99,6 +105,44 @@ async def test_a_key_may_be_any_text(limiter: RateLimiter, key: str):
     assert [await limiter.spend(QUOTA, key) for _ in range(4)] == [0, 0, 0, 20]
     assert await limiter.spend(QUOTA, key + "x") == 0
     assert await limiter.begin(key) == 0
+
+
+async def test_a_quota_that_does_not_divide_its_window_has_all_its_room(limiter: RateLimiter):
+    """Rounding takes nobody's attempt: of seven a minute, seven are let in at once, and the eighth after nine."""
+    quota = Quota("odd", 7, 60)
+    assert [await limiter.spend(quota, "key") for _ in range(8)] == [0] * 7 + [9]
+
+
+async def test_a_refund_gives_room_for_one(limiter: RateLimiter, clock: SettableClock):
+    """What is uncounted may be used once more, by the same key; where nothing is counted, nothing happens."""
+    await limiter.refund(QUOTA, "key")
+    for _ in range(4):
+        await limiter.spend(QUOTA, "key")
+    await limiter.refund(OTHER, "key")
+    await limiter.refund(QUOTA, "another")
+    assert await limiter.spend(QUOTA, "key") == 20
+    await limiter.refund(QUOTA, "key")
+    assert [await limiter.spend(QUOTA, "key") for _ in range(2)] == [0, 20]
+    clock.elapse(59)
+    await limiter.refund(QUOTA, "key")
+    assert [await limiter.spend(QUOTA, "key") for _ in range(4)] == [0, 0, 0, 20]
+
+
+async def test_an_attempt_that_is_taken_back_costs_nothing(limiter: RateLimiter, clock: SettableClock):
+    """After it, the name must rest only as long as before it, counted from the attempt before."""
+    await limiter.take_back("Ada")
+    for _ in range(FREE_FAILURES + 1):
+        assert await limiter.begin("Ada") == 0
+        clock.elapse(0.1)
+    clock.elapse(0.9)
+    assert await limiter.begin("Ada") == 0
+    await limiter.take_back("Bob")
+    await limiter.take_back("Ada")
+    assert await limiter.begin("Ada") == 0
+    assert await limiter.begin("Ada") == 2
+    for _ in range(20):
+        await limiter.take_back("Ada")
+    assert [await limiter.begin("Ada") for _ in range(FREE_FAILURES + 2)] == [0] * (FREE_FAILURES + 1) + [1]
 
 
 async def test_memory_is_bounded(clock: SettableClock, monkeypatch: pytest.MonkeyPatch):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.storage.contracts import Engine, Processes
 from tests.storage.examples import NOW, a_session, an_account, load_session, store_account, store_session
+from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.identifiers import SessionId
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, Session, SessionPolicy, advanced
 from tokenkeep.flows.ports import Transaction
@@ -19,6 +20,11 @@ from tokenkeep.storage.sql.stores import SqlStorage
 
 POLICY = SessionPolicy(idle=1_000, absolute=2_000, grace=10)
 REFERENCE_BROKEN = (sqlite3.IntegrityError, asyncpg.ForeignKeyViolationError)
+
+
+def told_of(session: Session, at: int = NOW + 50) -> Event:
+    """Return the event of a refresh of the session."""
+    return Event(EventKind.REFRESH_ROTATED, at, session.account_id, session_id=session.id)
 
 
 def successor(session: Session, now: int = NOW + 50) -> Session:
@@ -55,9 +61,11 @@ async def test_a_session_moves_on_once(storage: SqlStorage):
     ada = await store_account(storage)
     session, bystander = [await store_session(storage, ada) for _ in range(2)]
     after = successor(session)
-    assert await storage.transact(lambda tx: tx.sessions.advance(session, after))
+    assert await storage.transact(lambda tx: tx.sessions.advance(session, after, event=told_of(session)))
     assert await load_session(storage, session) == after
-    assert not await storage.transact(lambda tx: tx.sessions.advance(session, successor(session, NOW + 90)))
+    assert not await storage.transact(
+        lambda tx: tx.sessions.advance(session, successor(session, NOW + 90), event=told_of(session))
+    )
     assert await load_session(storage, session) == after
     assert await load_session(storage, bystander) == bystander
 
@@ -66,7 +74,10 @@ async def test_of_many_who_advance_a_session_at_once_one_wins(storage: SqlStorag
     """Sixty refreshes of one generation, from three processes, move the session on by one."""
     session = await store_session(storage, await store_account(storage))
     crowd = [storage, await processes.storage(), await processes.storage()] * 20
-    tries = (each.transact(lambda tx: tx.sessions.advance(session, successor(session))) for each in crowd)
+    tries = (
+        each.transact(lambda tx: tx.sessions.advance(session, successor(session), event=told_of(session)))
+        for each in crowd
+    )
     assert sum(await asyncio.gather(*tries)) == 1
     assert (await load_session(storage, session)).generation == session.generation + 1
 
@@ -75,8 +86,8 @@ Attempt = Callable[[Transaction, Session], Awaitable[bool]]
 ATTEMPTS = pytest.mark.parametrize(
     "attempt",
     [
-        lambda tx, session: tx.sessions.advance(session, successor(session)),
-        lambda tx, session: tx.sessions.touch(session, now=NOW + 90),
+        lambda tx, session: tx.sessions.advance(session, successor(session), event=told_of(session)),
+        lambda tx, session: tx.sessions.touch(session, event=told_of(session, NOW + 90)),
     ],
     ids=["advance", "touch"],
 )
@@ -143,11 +154,11 @@ async def test_touching_moves_nothing_but_the_last_use(storage: SqlStorage):
     """`touch` takes the row as it was read, and only that one; the generation stays."""
     ada = await store_account(storage)
     session, bystander = [await store_session(storage, ada) for _ in range(2)]
-    assert await storage.transact(lambda tx: tx.sessions.touch(session, now=NOW + 90))
+    assert await storage.transact(lambda tx: tx.sessions.touch(session, event=told_of(session, NOW + 90)))
     assert await load_session(storage, session) == replace(session, last_used_at=NOW + 90)
     assert await load_session(storage, bystander) == bystander
-    assert await storage.transact(lambda tx: tx.sessions.advance(session, successor(session)))
-    assert not await storage.transact(lambda tx: tx.sessions.touch(session, now=NOW + 91))
+    assert await storage.transact(lambda tx: tx.sessions.advance(session, successor(session), event=told_of(session)))
+    assert not await storage.transact(lambda tx: tx.sessions.touch(session, event=told_of(session, NOW + 91)))
     assert await load_session(storage, session) == successor(session)
 
 
@@ -260,7 +271,7 @@ async def test_a_rotation_makes_no_place_familiar(storage: SqlStorage):
     ada = await store_account(storage)
     session = await store_session(storage, ada, address="192.0.2.1", login_address="192.0.2.1")
     moved = replace(session, generation=session.generation + 1, address="203.0.113.66")
-    assert await storage.transact(lambda tx: tx.sessions.advance(session, moved))
+    assert await storage.transact(lambda tx: tx.sessions.advance(session, moved, event=told_of(session)))
     assert (await load_session(storage, session)).address == "203.0.113.66"
     assert await storage.read(lambda tx: tx.sessions.login_addresses(ada.id, since=0)) == ["192.0.2.1"]
 

@@ -49,6 +49,16 @@ def postgres_start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S
         yield start
 
 
+@pytest.fixture
+def shared_start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+    """Starts servers on one PostgreSQL database and one Redis; all are killed in the end."""
+    url, redis = request.getfixturevalue("postgres_schema").url, request.getfixturevalue("redis_server")
+    environ = {"TOKENKEEP_DATABASE_URL": url, "TOKENKEEP_SECRET": SECRET}
+    shared = {"TOKENKEEP_REDIS_URL": redis.url, "TOKENKEEP_REDIS_PREFIX": redis.new_prefix()}
+    with _starting(tmp_path, environ | shared) as start:
+        yield start
+
+
 @pytest.fixture(params=[pytest.param("sqlite", marks=SQLITE), pytest.param("postgres", marks=POSTGRES)])
 def start(request: pytest.FixtureRequest) -> Start:
     """Starts servers on one database of each engine in turn."""

@@ -61,10 +61,10 @@ async def test_parallel_refreshes_of_one_token_have_one_successor(server: Server
 
 
 @on_postgres
-async def test_servers_on_one_database_are_one_server(postgres_start: Start):
+async def test_servers_on_one_database_are_one_server(shared_start: Start):
     """Two processes on one database agree: on the successor of a token, and within a second on who has logged out."""
-    first = postgres_start()
-    second = postgres_start(issuer=first.url)
+    first = shared_start()
+    second = shared_start(issuer=first.url)
     first.add_user("Ada", PASSWORD)
     here, elsewhere = Visitor(first, "Ada", PASSWORD), Visitor(second, "Ada", PASSWORD)
     here.login()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenkeep.api import accounts, audit, operations
+from tokenkeep.api import accounts, audit, keys, operations
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.schemas import (
     AuditPage,
     AuditQuery,
     CreatedUser,
     Done,
+    KeyTimetable,
     NewUserRequest,
     OverviewResponse,
     RoleRequest,
+    RotationRequest,
     User,
     UserList,
     UserQuery,
@@ -107,6 +109,34 @@ ADMIN_ROUTES: Final = (
         accounts.end_user_sessions,
         Done,
         "End all sessions and access tokens of an account.",
+        refusals=(*_REFUSALS, "not_found"),
+    ),
+    Endpoint(
+        "GET",
+        "/admin/keys",
+        Guard.ADMIN,
+        keys.list_keys,
+        KeyTimetable,
+        "Show the signing keys and when they change.",
+        refusals=_REFUSALS,
+    ),
+    Endpoint(
+        "POST",
+        "/admin/keys/rotate",
+        Guard.ADMIN,
+        keys.rotate_keys,
+        KeyTimetable,
+        "Have the next signing key sign as soon as every verifier knows it.",
+        body=RotationRequest,
+        refusals=(*_REFUSALS, "verifiers_not_ready"),
+    ),
+    Endpoint(
+        "POST",
+        "/admin/keys/{kid}/revoke",
+        Guard.ADMIN,
+        keys.revoke_key,
+        KeyTimetable,
+        "Revoke a signing key and every token that it signed; another one signs at once.",
         refusals=(*_REFUSALS, "not_found"),
     ),
     Endpoint(

@@ -21,6 +21,7 @@ from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.key_ring import KeyRing
+from tokenkeep.flows.list_keys import ListKeys
 from tokenkeep.flows.list_sessions import ListSessions
 from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
@@ -30,6 +31,8 @@ from tokenkeep.flows.ports import Storage
 from tokenkeep.flows.publish_revocations import PublishRevocations
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
+from tokenkeep.flows.revoke_key import RevokeKey
+from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.verifier import TokenVerifier
 
 B = TypeVar("B", bound=RequestBody)
@@ -59,6 +62,11 @@ class Services:
     administer: AdministerRemotely
     register: Register
     key_ring: KeyRing
+    key_set_age: int
+    """Seconds for which anyone may keep the published key set."""
+    list_keys: ListKeys
+    rotate_keys: RotateKeys
+    revoke_key: RevokeKey
     verifier: TokenVerifier
     verifiers: Mapping[str, TokenVerifier]
     storage: Storage

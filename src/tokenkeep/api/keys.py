@@ -1,16 +1,16 @@
-"""The handler that publishes the key set (RFC 7517)."""
+"""Handlers of signing keys: the key set that anyone may fetch (RFC 7517), and what administrators do with the keys."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from tokenkeep.api.endpoint import Answer, Call
-
-MAX_AGE: Final = 300
-"""Seconds for which anyone may keep the key set; a new key is published at least as long before it signs."""
+from tokenkeep.api.schemas import KeyTimetable, PlannedSigningKey, RotationRequest
+from tokenkeep.domain.key_rotation import PlannedKey
+from tokenkeep.domain.signing_keys import KeyState, parse_key_id
 
 
 async def jwks(call: Call[Any]) -> Answer:
@@ -18,13 +18,54 @@ async def jwks(call: Call[Any]) -> Answer:
     document = msgspec.json.encode(call.services.key_ring.public_keys().to_jwks())
     tag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
     headers = {
-        "Cache-Control": f"public, max-age={MAX_AGE}",
+        "Cache-Control": f"public, max-age={call.services.key_set_age}",
         "ETag": tag,
         "Access-Control-Allow-Origin": "*",
     }
     if call.if_none_match is not None and _names(call.if_none_match, tag):
         return Answer(b"", headers, not_modified=True)
     return Answer(document, headers)
+
+
+async def list_keys(call: Call[Any]) -> Answer:
+    """Show the signing keys and when they change."""
+    return await _timetable(call)
+
+
+async def rotate_keys(call: Call[RotationRequest]) -> Answer:
+    """Have the next key sign as soon as that is safe, and show when that is."""
+    ready = call.body is not None and call.body.verifiers_ready
+    await call.services.rotate_keys.rotate(by=call.administrator(), verifiers_ready=ready)
+    return await _timetable(call)
+
+
+async def revoke_key(call: Call[Any]) -> Answer:
+    """Revoke a key, and show which keys there are now."""
+    await call.services.revoke_key.revoke(parse_key_id(call.path["kid"]), by=call.administrator())
+    return await _timetable(call)
+
+
+async def _timetable(call: Call[Any]) -> Answer:
+    plan = await call.services.list_keys.timetable(by=call.administrator())
+    return Answer(KeyTimetable([_key(each) for each in plan.keys], _seconds(plan.promotion_at), plan.waits_for))
+
+
+def _key(planned: PlannedKey) -> PlannedSigningKey:
+    key = planned.key
+    return PlannedSigningKey(
+        kid=key.id,
+        alg=key.algorithm,
+        state=key.state,
+        created_at=key.created_at // 1000,
+        signs_from=_seconds(planned.signs_from),
+        signs_until=_seconds(planned.signs_until),
+        leaves_at=_seconds(planned.leaves_at),
+        revoked_at=_seconds(key.ended_at) if key.state is KeyState.REVOKED else None,
+    )
+
+
+def _seconds(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else milliseconds // 1000
 
 
 def _names(if_none_match: str, tag: str) -> bool:

@@ -67,6 +67,9 @@ _KINDS: Final = MappingProxyType(
         "method_not_allowed": _Kind(405, "Method not allowed"),
         "name_taken": _Kind(409, "Name already taken"),
         "last_administrator": _Kind(409, "The last administrator cannot give up the role, be disabled or be deleted"),
+        "verifiers_not_ready": _Kind(
+            409, "The next key has another algorithm: have every verifier accept it, then say that they are ready"
+        ),
         "request_timeout": _Kind(408, "The request body came too slowly"),
         "body_too_large": _Kind(413, "The request body is too large"),
         "unsupported_media_type": _Kind(415, "The request body must be application/json"),

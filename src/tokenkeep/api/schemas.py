@@ -66,6 +66,12 @@ class NewUserRequest(RequestBody):
     role: str = DEFAULT_ROLE
 
 
+class RotationRequest(RequestBody):
+    """Body of `POST /admin/keys/rotate`; whether every verifier accepts the algorithm of the next key."""
+
+    verifiers_ready: bool = False
+
+
 class RoleRequest(RequestBody):
     """Body of `PUT /admin/users/{user}/role`."""
 
@@ -241,6 +247,27 @@ class SigningKeyState(ResponseBody):
     kid: str
     alg: str
     state: str
+
+
+class PlannedSigningKey(ResponseBody):
+    """A signing key and what lies before and behind it. Instants are seconds since the epoch."""
+
+    kid: str
+    alg: str
+    state: str
+    created_at: int
+    signs_from: int | None = None
+    signs_until: int | None = None
+    leaves_at: int | None = None
+    revoked_at: int | None = None
+
+
+class KeyTimetable(ResponseBody):
+    """The answer of `/admin/keys`: all keys, when the next one will sign, and for what it waits if it must wait."""
+
+    keys: list[PlannedSigningKey]
+    next_rotation_at: int | None = None
+    waits_for_verifiers_of: str | None = None
 
 
 class OverviewResponse(ResponseBody):

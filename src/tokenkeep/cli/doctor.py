@@ -10,15 +10,19 @@ from typing import Any
 import click
 
 from tokenkeep.assembly import CANNOT_SERVE, SystemClock
-from tokenkeep.backends import is_embedded, sqlite_file
+from tokenkeep.backends import choose_redis, is_embedded, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import json_text
+from tokenkeep.domain.audit import OPERATOR
+from tokenkeep.domain.key_rotation import RotationPlan
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings, SettingsError, check_clock
 from tokenkeep.settings.finding import Finding
 from tokenkeep.settings.safety import judge_safety
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
+from tokenkeep.storage.redis_outages import RedisAway
 
 _REFUSED = 1
 _SAID = "do what the line above says"
@@ -46,7 +50,9 @@ def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
         if is_embedded(settings) and not sqlite_file(settings, directory).exists():
             findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
         else:
-            findings.append(asyncio.run(_installation(settings)))
+            findings += asyncio.run(_installation(settings))
+    if safe:
+        findings.append(asyncio.run(_redis(settings)))
     return findings
 
 
@@ -68,22 +74,65 @@ def _data_directory(directory: DataDirectory) -> Finding:
     return Finding("data-directory", True, f"{directory.path} is closed to other users")
 
 
-async def _installation(settings: Settings) -> Finding:
+async def _redis(settings: Settings) -> Finding:
+    """Return whether Redis can be used, and what it does when it is full."""
+    try:
+        link = choose_redis(settings)
+    except SettingsError as error:
+        return Finding("redis", False, str(error), _SAID)
+    if link is None:
+        return Finding("redis", True, "none is used: one server process limits attempts by itself")
+    try:
+        away = await link.ask()
+        if away is not None:
+            return Finding("redis", False, away, _SAID)
+        told = await link.describe()
+    except RedisAway as error:
+        return Finding("redis", False, str(error), _SAID)
+    finally:
+        await link.close()
+    version, policy = told.get("redis_version", "of an unknown version"), told.get("maxmemory_policy", "noeviction")
+    full = "it may take all the memory of its machine"
+    if told.get("maxmemory"):
+        full = (
+            "when it is full, each process limits attempts by itself"
+            if policy == "noeviction"
+            else f"when it is full, it forgets limits (maxmemory-policy {policy}), and nothing else"
+        )
+    return Finding("redis", True, f"Redis {version} can be read and written; {full}")
+
+
+async def _installation(settings: Settings) -> list[Finding]:
     try:
         server = AuthServer(settings)
     except SettingsError:
-        return Finding("installation", False, "it was not looked at, since these settings may not start", "mend those")
+        return [
+            Finding("installation", False, "it was not looked at, since these settings may not start", "mend those")
+        ]
     try:
         await server.open_for_commands()
         try:
             await server.graph.storage.transact(_write_nothing)
             await server.graph.history.check()
             await server.graph.key_ring.reload()
+            plan = await server.graph.services.list_keys.timetable(by=Authority(OPERATOR))
         finally:
             await server.close()
     except (*CANNOT_SERVE, ValueError) as error:
-        return Finding("installation", False, str(error), _SAID)
-    return Finding("installation", True, "database, schema, server secret, signing keys and history fit together")
+        return [Finding("installation", False, str(error), _SAID)]
+    fits = Finding("installation", True, "database, schema, server secret, signing keys and history fit together")
+    return [fits, _next_key(plan)]
+
+
+def _next_key(plan: RotationPlan) -> Finding:
+    if plan.waits_for is None:
+        return Finding("key-rotation", True, "the next signing key waits for nothing but its time")
+    return Finding(
+        "key-rotation",
+        True,
+        f"the next signing key waits until every verifier accepts {plan.waits_for}; then run: "
+        "tokenkeep keys rotate --verifiers-ready",
+    )
 
 
 async def _write_nothing(tx: Transaction) -> None:

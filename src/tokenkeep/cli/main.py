@@ -12,6 +12,7 @@ from tokenkeep.cli.audit import audit
 from tokenkeep.cli.calibrate import calibrate
 from tokenkeep.cli.database import migrate, purge, recover
 from tokenkeep.cli.doctor import doctor
+from tokenkeep.cli.keys import keys
 from tokenkeep.cli.openapi import openapi
 from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
@@ -41,6 +42,7 @@ _COMMANDS = (
     serve,
     users,
     sessions,
+    keys,
     token,
     secret,
     settings,

@@ -25,7 +25,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from tokenkeep.assembly import CANNOT_SERVE
-from tokenkeep.backends import is_embedded
+from tokenkeep.backends import choose_redis, is_alone
 from tokenkeep.cli.configured import setting_options
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
@@ -61,7 +61,7 @@ def serve(config: Path | None, **flags: Any) -> None:
     set_up_logging(level=settings.log_level)
     asyncio.run(_check(settings))
     _check_port(settings)
-    if is_embedded(settings):
+    if is_alone(settings) and settings.data_dir.exists():
         # Held to the end of this process, for its workers.
         DataDirectory(settings.data_dir).lock()
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -75,7 +75,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,
-        workers=1,
+        workers=settings.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN,
         websockets=False,
@@ -99,7 +99,7 @@ def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable
     settings = load(config=config, environ=os.environ, flags=flags).settings
     set_up_logging(level=settings.log_level)
     logging.getLogger("_granian").addFilter(_without_trace)
-    if is_embedded(settings):
+    if is_alone(settings) and settings.data_dir.exists():
         DataDirectory(settings.data_dir).lock_for_worker()
     return _told_to_end(AuthServer(settings, exclusive=False))
 
@@ -176,6 +176,7 @@ class _Server(MPServer):
 def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
     settings = load(config=config, environ=os.environ, flags=flags).settings
     check_safety(settings)
+    choose_redis(settings)
     _check_certificate(settings)
 
 

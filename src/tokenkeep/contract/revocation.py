@@ -106,6 +106,10 @@ class RevocationSet:
         """
         return self._fresh_until is not None and now < self._fresh_until
 
+    def holds(self, entry: bytes) -> bool:
+        """Tell whether what a digest stands for is revoked."""
+        return entry in self._entries
+
     def contains(self, token: AccessToken) -> bool:
         """Tell whether the token's session, account version, signing key or the token itself is revoked."""
         entries = self._entries

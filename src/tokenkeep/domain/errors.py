@@ -7,6 +7,7 @@
     ├── InvalidField            a value that no rule can accept; carries the field
     ├── NameTaken
     ├── LastAdministrator       nobody would be left who can undo it
+    ├── VerifiersNotReady       a key of another algorithm may not sign yet
     ├── NotFound
     ├── Forbidden
     ├── Throttled               too many attempts; carries the delay and the quota
@@ -80,6 +81,13 @@ class LastAdministrator(Refusal):
 
     code = "last_administrator"
     sentence = "The last administrator cannot give up the role, be disabled or be deleted"
+
+
+class VerifiersNotReady(Refusal):
+    """The upcoming key is of another algorithm, and nobody has said that every verifier accepts it."""
+
+    code = "verifiers_not_ready"
+    sentence = "The next key has another algorithm: have every verifier accept it, then say that they are ready"
 
 
 class NotFound(Refusal):

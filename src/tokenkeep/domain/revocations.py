@@ -11,6 +11,9 @@ from tokenkeep.domain.identifiers import SessionId
 
 GREATEST_LEEWAY: Final = 60_000
 """Milliseconds of the greatest leeway that a verifier may be given."""
+KEY_SETS_HELD: Final = 2 * 86_400_000
+"""Milliseconds for which a verifier may use a key set that it fetched, if it can fetch no other: its age, at most a
+day, and at most a day more. Whoever has stolen a key can sign new tokens with it for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,23 @@ def of_token(token_id: str, *, at: int, reason: str, actor: str) -> Revocation:
 def of_account_version(account: Account, *, at: int, reason: str, actor: str) -> Revocation:
     """Return the revocation of every access token issued under the account's token version as given."""
     return Revocation(RevocationKind.ACCOUNT, account.id, account.token_version, at, reason, actor)
+
+
+def of_key(key_id: str, *, at: int, reason: str, actor: str) -> Revocation:
+    """Return the revocation of every access token that a signing key has signed, and will be made to sign."""
+    return Revocation(RevocationKind.KEY, key_id, None, at, reason, actor)
+
+
+def expiry_of(revocation: Revocation, longest_access_life: int) -> int:
+    """Return until when, in milliseconds, a revocation must be kept.
+
+    Args:
+        longest_access_life: as for `kept_until`.
+    """
+    until = kept_until(revocation.revoked_at, longest_access_life)
+    if revocation.kind is RevocationKind.KEY:
+        return max(until, revocation.revoked_at + KEY_SETS_HELD)
+    return until
 
 
 def kept_until(revoked_at: int, longest_access_life: int) -> int:

@@ -27,6 +27,7 @@ class Purpose(Enum):
     SEALING = b"tokenkeep/v1/seal-signing-key"
     VERSION = b"tokenkeep/v1/secret-version"
     PSEUDONYM = b"tokenkeep/v1/pseudonym"
+    COUNTING = b"tokenkeep/v1/counted-attempts"
 
 
 class UnknownSecretVersion(LookupError):
@@ -50,7 +51,7 @@ class SecretRing:
             {
                 (_version(secret), purpose): _derive(secret, purpose, 32)
                 for secret in (*previous, current)
-                for purpose in (Purpose.REFRESH, Purpose.SEALING, Purpose.PSEUDONYM)
+                for purpose in (Purpose.REFRESH, Purpose.SEALING, Purpose.PSEUDONYM, Purpose.COUNTING)
             }
         )
 

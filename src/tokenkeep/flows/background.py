@@ -10,12 +10,13 @@ from typing import Final
 
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
+from tokenkeep.domain.server_processes import NotShared
 from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.stores import SecretMismatch
 
 _log = logging.getLogger(__name__)
 
-_EXPECTED = (Refusal, RolledBack, MarkUnavailable, SecretMismatch)
+_EXPECTED = (Refusal, RolledBack, MarkUnavailable, NotShared, SecretMismatch)
 """Failures that say themselves what is wrong; all others are bugs, and are logged with their trace."""
 
 

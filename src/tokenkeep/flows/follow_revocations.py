@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
-from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
+from tokenkeep.contract.revocation import EntryExpiries, RevocationKind, RevocationSet
 from tokenkeep.contract.revocation_feed import FeedEntry
 from tokenkeep.domain.history import Position, check_history
 from tokenkeep.domain.revocation_log import RevocationLog
@@ -24,14 +25,22 @@ class FollowRevocations:
     """
 
     def __init__(
-        self, storage: Storage, revoked: RevocationSet, clock: Clock, *, issuer: str, max_staleness: float
+        self,
+        storage: Storage,
+        revoked: RevocationSet,
+        clock: Clock,
+        *,
+        issuer: str,
+        max_staleness: float,
+        key_revoked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Follow the list in `storage`; `max_staleness` is in seconds."""
+        """Follow the list in `storage`; `max_staleness` is in seconds, `key_revoked` is told when a signing key is."""
         self._storage = storage
         self._revoked = revoked
         self._clock = clock
         self._issuer = issuer
         self._max_staleness: Final = max_staleness
+        self._key_revoked = key_revoked
         self._position: Position | None = None
         self._reached = 0
         self._latest = 0
@@ -100,6 +109,8 @@ class FollowRevocations:
             self._revoked.add([entry])
             self._expiries.note(entry, each.expires_at)
             numbered.append((each.number, FeedEntry(entry, -(-each.expires_at // 1000))))
+            if each.revocation.kind is RevocationKind.KEY:
+                self._key_revoked()
         self._position = position
         self._reached = position.number
         self.read_at = read_at

@@ -57,6 +57,14 @@ class TokenIssuer:
         self._families = families
         self.policy = policy
 
+    def require_key(self) -> None:
+        """Return if there is a key to sign with; asked before anything is stored that a token must be issued for.
+
+        Raises:
+            Unavailable: there is none now.
+        """
+        self._keys.signer()
+
     def issue(self, session: Session, account: Account, audience: str, now: int, added: Mapping[str, Any]) -> TokenPair:
         """Return the pair for the session's current generation.
 
@@ -68,6 +76,7 @@ class TokenIssuer:
 
         Raises:
             NoValidRefreshToken: no whole second of the session is left.
+            Unavailable: there is no key to sign with now.
         """
         issued_at = now // 1000
         life = min(self.policy.access_life, session.expires_at // 1000 - issued_at)

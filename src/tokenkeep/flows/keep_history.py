@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
+from collections.abc import Mapping
 
-from tokenkeep.domain.history import Position, check_history, check_start
+from tokenkeep.domain.history import Position, RolledBack, check_history, check_start
 from tokenkeep.flows.ports import HighWaterMark, Storage, Transaction
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class KeepHistory:
         self._storage = storage
         self._mark = mark
         self._unmarked = unmarked
-        self._written: Position | None = None
+        self._known: Position | None = None
 
     async def check(self) -> None:
         """Return if the database continues the history of this installation; nothing is changed.
@@ -33,8 +33,8 @@ class KeepHistory:
             MarkUnavailable: the mark cannot be read.
             StorageUnavailable: the database did not answer.
         """
-        mark = await asyncio.to_thread(self._mark.read)
-        check_start(mark, await self._storage.read(_position), unmarked=self._unmarked)
+        marks = await self._mark.read()
+        self._check(marks, await self._storage.read(_position))
 
     async def begin(self) -> None:
         """Check the history and keep its mark from now on; a new database begins its own.
@@ -44,21 +44,22 @@ class KeepHistory:
             MarkUnavailable: the mark cannot be read or written.
             StorageUnavailable: the database did not answer.
         """
-        mark = await asyncio.to_thread(self._mark.read)
+        marks = await self._mark.read()
         position = await self._storage.read(_position)
-        check_start(mark, position, unmarked=self._unmarked)
+        self._check(marks, position)
         if not position.epoch:
             position = Position(secrets.token_urlsafe(12), position.number)
             # Before the database has it: an end between the two must not leave a history without a mark.
-            await self._write(position)
+            await self._mark.begin(position)
             position = await self._storage.transact(_begin, position.epoch)
-        elif mark is None:
+            await self._mark.begin(position)
+        elif not marks:
             _log.warning(
                 "UNSAFE, allowed by %s: the database is served without a high-water mark of it, so that an older state "
                 "would not be noticed",
                 "allow_unmarked_database",
             )
-        await self._write(position)
+        await self._advance(position)
 
     async def keep(self) -> None:
         """Move the mark to where the database stands; it never moves back, and is not made here.
@@ -68,22 +69,30 @@ class KeepHistory:
             MarkUnavailable: the mark cannot be read or written.
             StorageUnavailable: the database did not answer.
         """
-        mark = self._written
-        if mark is not None:
+        if self._known is not None:
             position = await self._storage.read(_position)
-            check_history(mark, position)
+            check_history(self._known, position)
         else:
-            mark = await asyncio.to_thread(self._mark.read)
+            marks = await self._mark.read()
             position = await self._storage.read(_position)
-            check_start(mark, position, unmarked=self._unmarked)
-        if mark is not None and position.epoch:
-            self._written = mark
-            await self._write(position)
+            self._check(marks, position)
+            if not marks:
+                return
+        if position.epoch:
+            await self._advance(position)
 
-    async def _write(self, position: Position) -> None:
-        if position != self._written:
-            await asyncio.to_thread(self._mark.write, position)
-            self._written = position
+    async def _advance(self, position: Position) -> None:
+        await self._mark.advance(position)
+        self._known = position
+
+    def _check(self, marks: Mapping[str, Position], position: Position) -> None:
+        if not marks:
+            check_start(None, position, unmarked=self._unmarked)
+        for place, mark in marks.items():
+            try:
+                check_start(mark, position, unmarked=self._unmarked)
+            except RolledBack as error:
+                raise RolledBack(f"{error} (so says the high-water mark in {place})") from None
 
 
 async def _begin(tx: Transaction, epoch: str) -> Position:

@@ -78,7 +78,9 @@ class OpenSession:
 
         Raises:
             ValueError: the embedding application returned a reserved claim.
+            Unavailable: there is no key to sign with now.
         """
+        self._issuer.require_key()
         return Opening(wish, SessionDraft.draw(wish.client, wish.delivery), self._claims.of(account))
 
     async def open(self, tx: Transaction, account: Account, opening: Opening) -> Opened:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from tokenkeep.domain.history import Position
@@ -17,6 +17,7 @@ from tokenkeep.flows.stores import (
     AdministratorStore,
     AuditLog,
     RevocationStore,
+    ServerProcessStore,
     SessionStore,
     SigningKeyStore,
 )
@@ -95,14 +96,46 @@ class StrengthJudge(Protocol):
         """
 
 
+class Messenger(Protocol):
+    """Calls the other server processes. A call carries nothing, and may be lost."""
+
+    async def call(self) -> None:
+        """Call all others that listen just now; nobody is told if that fails."""
+
+    async def listen(self, heard: Callable[[], None]) -> bool:
+        """Run `heard` whenever another may have called, until the connection is lost; tells whether there was one."""
+
+
 class HighWaterMark(Protocol):
-    """Remembers, outside the database, how far its history had come."""
+    """Remembers, outside the database, how far its history had come: in one place or in several."""
 
-    def read(self) -> Position | None:
-        """Return the mark; None if there is none yet."""
+    async def require(self) -> None:
+        """Return if every place can be written.
 
-    def write(self, position: Position) -> None:
-        """Replace the mark, whole or not at all."""
+        Raises:
+            MarkUnavailable: one cannot, and why.
+        """
+
+    async def read(self) -> Mapping[str, Position]:
+        """Return the marks there are, each under the name of its place.
+
+        Raises:
+            MarkUnavailable: one that must not be missed cannot be read.
+        """
+
+    async def begin(self, position: Position) -> None:
+        """Replace the marks, whatever they are; each whole or not at all.
+
+        Raises:
+            MarkUnavailable: one that must not be missed cannot be written.
+        """
+
+    async def advance(self, position: Position) -> None:
+        """Move the marks on; within an epoch they never move back, whoever else writes them.
+
+        Raises:
+            MarkUnavailable: one that must not be missed cannot be written.
+        """
 
 
 class Transaction(Protocol):
@@ -133,6 +166,10 @@ class Transaction(Protocol):
         """Revocations."""
 
     @property
+    def server_processes(self) -> ServerProcessStore:
+        """Server processes."""
+
+    @property
     def audit(self) -> AuditLog:
         """Audit events."""
 
@@ -145,6 +182,12 @@ class Storage(Protocol):
 
         `steps` may await nothing but the transaction, and may be run again after a conflict. If it raises, nothing
         it did remains.
+        """
+
+    async def change_once(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, for steps that find a session and end with one change of it, at less cost.
+
+        `tx.now` is known once the session is found. A change that returns False is not that one change.
         """
 
     async def read(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from tokenkeep.contract.revocation import RevocationKind
-from tokenkeep.domain.audit import OPERATOR, Event, EventKind
+from tokenkeep.domain import revocations
+from tokenkeep.domain.audit import OPERATOR, EventKind
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState
+from tokenkeep.flows.authority import Authority
+from tokenkeep.flows.change_keys import revoke
+from tokenkeep.flows.establish_keys import EstablishKeys
 from tokenkeep.flows.ports import HighWaterMark, Storage, Transaction
-from tokenkeep.flows.rotate_keys import RotateKeys
+
+_BY_OPERATOR = Authority(OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +30,42 @@ class Recovered:
 class Recover:
     """Makes a database that was put back safe to serve."""
 
-    def __init__(self, storage: Storage, mark: HighWaterMark, rotate_keys: RotateKeys) -> None:
+    def __init__(self, storage: Storage, mark: HighWaterMark, establish_keys: EstablishKeys) -> None:
         self._storage = storage
         self._mark = mark
-        self._rotate_keys = rotate_keys
+        self._establish_keys = establish_keys
 
     async def recover(self) -> Recovered:
         """End all sessions and access tokens, replace all signing keys, and begin a new epoch.
 
         Passwords, roles and accounts stay as the backup has them.
+
+        Raises:
+            MarkUnavailable: the high-water mark cannot be replaced everywhere; as far as can be known, nothing is done.
+            StorageUnavailable: the database did not answer.
         """
-        recovered = await self._storage.transact(self._end_everything, secrets.token_urlsafe(12))
-        await self._rotate_keys.establish()
-        self._mark.write(await self._storage.read(_position))
+        await self._mark.require()
+        recovered, keys = await self._storage.transact(self._end_everything, secrets.token_urlsafe(12))
+        # The settings of a command need not be the server's; the verifiers know the algorithm that was in use.
+        await self._establish_keys.establish(
+            next((key.algorithm for key in keys if key.state is KeyState.ACTIVE), None)
+        )
+        await self._mark.begin(await self._storage.read(_position))
         return recovered
 
-    async def _end_everything(self, tx: Transaction, epoch: str) -> Recovered:
+    async def _end_everything(self, tx: Transaction, epoch: str) -> tuple[Recovered, list[KeyRecord]]:
         accounts = await tx.accounts.raise_token_versions()
         sessions = await tx.sessions.end_everyones(EndReason.RECOVERED, now=tx.now)
-        keys = await tx.signing_keys.revoke_published()
-        await tx.audit.record(Event(EventKind.RECOVERED, tx.now, OPERATOR, detail=f"{sessions} sessions"))
+        keys = await tx.signing_keys.records()
+        for key in keys:
+            await revoke(tx, key, _BY_OPERATOR)
+        await tx.audit.record(_BY_OPERATOR.event(EventKind.RECOVERED, tx.now, detail=f"{sessions} sessions"))
         await tx.revocations.begin_epoch(epoch)
-        for key_id in keys:
+        for key in keys:
             await tx.revocations.append(
-                Revocation(RevocationKind.KEY, key_id, None, tx.now, EndReason.RECOVERED, OPERATOR)
+                revocations.of_key(key.id, at=tx.now, reason=EndReason.RECOVERED, actor=OPERATOR)
             )
-        return Recovered(sessions, accounts, len(keys))
+        return Recovered(sessions, accounts, len(keys)), keys
 
 
 async def _position(tx: Transaction) -> Position:

@@ -53,6 +53,14 @@ class _Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Leaked:
+    """A session whose token somebody else must have, so that it has to end."""
+
+    verdict: Verdict
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
 class _Refused:
     """Why there are no tokens, whose session it was if any, and the revocation if it ended with that."""
 
@@ -97,11 +105,13 @@ class Refresh:
             NoValidRefreshToken: its session is over, or is over from now on because the token was used before.
             InvalidField: the audience is not served here.
             Throttled: too many refreshes from this address.
+            Unavailable: there is no key to sign with now; nothing changed.
             StorageUnavailable: the database did not answer, or the account changed too often; nothing changed.
         """
         await self._admission.limits.admit_refresh(client)
         served = self._issuer.policy.audience(audience)
         token = self._parse(presented, client)
+        self._issuer.require_key()
         arrival = Presented(token.generation, delivery, client.fingerprint())
         outcome = await self._settle(token, arrival, client)
         match outcome:
@@ -122,9 +132,12 @@ class Refresh:
     async def _settle(self, token: RefreshToken, arrival: Presented, client: Client) -> _Granted | _Refused:
         for _ in range(MOST_QUESTIONS):
             asked = await self._ask(token)
-            outcome = await self._storage.transact(self._judge_and_advance, token, arrival, client, asked)
-            if outcome is not None:
-                return outcome
+            outcome = await self._storage.change_once(self._judge_and_advance, token, arrival, client, asked)
+            match outcome:
+                case _Leaked():
+                    return await self._storage.transact(self._raise_alarm, outcome, client)
+                case _Granted() | _Refused():
+                    return outcome
         raise StorageUnavailable("an account changed each time its added claims were asked for")
 
     async def _ask(self, token: RefreshToken) -> _Asked:
@@ -150,8 +163,8 @@ class Refresh:
 
     async def _judge_and_advance(
         self, tx: Transaction, token: RefreshToken, arrival: Presented, client: Client, asked: _Asked
-    ) -> _Granted | _Refused | None:
-        """Do what the verdict demands; None, and nothing done, if the added claims are those of an older account."""
+    ) -> _Granted | _Refused | _Leaked | None:
+        """Do what the verdict demands of the session; None, and nothing done, if the added claims are outdated."""
         for _ in range(MOST_ROUNDS):
             found = await self._families.find(tx, token)
             if found is None:
@@ -163,28 +176,28 @@ class Refresh:
                     return None
                 case Verdict.ROTATE:
                     successor = self._families.successor(session, client, tx.now)
-                    if await tx.sessions.advance(session, successor):
-                        await tx.audit.record(_event(EventKind.REFRESH_ROTATED, tx, session, client))
+                    event = _event(EventKind.REFRESH_ROTATED, tx, session, client)
+                    if await tx.sessions.advance(session, successor, event=event):
                         return _Granted(successor, account, tx.now, asked.added)
                 case Verdict.REPLAY:
-                    if await tx.sessions.touch(session, now=tx.now):
-                        await tx.audit.record(_event(EventKind.REFRESH_REPLAYED, tx, session, client))
+                    event = _event(EventKind.REFRESH_REPLAYED, tx, session, client)
+                    if await tx.sessions.touch(session, event=event):
                         return _Granted(session, account, tx.now, asked.added)
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
-                    return _Refused(verdict, session, await self._raise_alarm(tx, session, verdict, client))
+                    return _Leaked(verdict, session)
                 case _:
                     return _Refused(verdict, session)
         raise StorageUnavailable("a refresh lost its row too often")
 
-    async def _raise_alarm(
-        self, tx: Transaction, session: Session, verdict: Verdict, client: Client
-    ) -> Revocation | None:
+    async def _raise_alarm(self, tx: Transaction, leaked: _Leaked, client: Client) -> _Refused:
+        """End the session, if it has not ended since; no later state of it makes its token a good one again."""
+        verdict, session = leaked.verdict, leaked.session
         reason, kind = _ALARMS[verdict]
         if not await tx.sessions.end(session.id, reason, now=tx.now):
-            return None
+            return _Refused(verdict, session)
         await tx.audit.record(replace(_event(kind, tx, session, client), actor=SYSTEM))
         revocation = revocations.of_session(session.id, at=tx.now, reason=reason, actor=SYSTEM)
-        return await self._revoker.append(tx, revocation)
+        return _Refused(verdict, session, await self._revoker.append(tx, revocation))
 
 
 def _event(kind: EventKind, tx: Transaction, session: Session, client: Client) -> Event:

@@ -14,8 +14,9 @@ from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.password_hashes import HashCost
 from tokenkeep.domain.revocations import Revocation
+from tokenkeep.domain.server_processes import ServerProcess
 from tokenkeep.domain.sessions import EndReason, Session
-from tokenkeep.domain.signing_keys import SigningKey
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
 
 
 class AccountReader(Protocol):
@@ -112,11 +113,11 @@ class SessionStore(SessionReader, Protocol):
     async def add(self, session: Session) -> None:
         """Store a new session, in the transaction that claimed its account."""
 
-    async def advance(self, session: Session, successor: Session) -> bool:
-        """Replace a session by its successor; False if it moved or ended since it was read."""
+    async def advance(self, session: Session, successor: Session, *, event: Event) -> bool:
+        """Replace a session by its successor, and store the event; False if it moved or ended since it was read."""
 
-    async def touch(self, session: Session, *, now: int) -> bool:
-        """Take a session's row without moving it; False if it moved or ended since it was read."""
+    async def touch(self, session: Session, *, event: Event) -> bool:
+        """Take a session's row for its last use, and store the event; False if it moved or ended since it was read."""
 
     async def end(self, session_id: SessionId, reason: EndReason, *, now: int) -> bool:
         """End a session; False if it had ended before."""
@@ -144,8 +145,26 @@ class SigningKeyStore(Protocol):
             SecretMismatch: a stored key does not open with the configured server secret.
         """
 
-    async def revoke_published(self) -> list[str]:
-        """Revoke every key that verifiers are given; returns their ids."""
+    async def records(self, *, ended: int = 0) -> list[KeyRecord]:
+        """Return what is remembered of the published keys, and of the `ended` that ended last, oldest first.
+
+        No private part is opened.
+        """
+
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """Return what is remembered of one key."""
+
+    async def request(self, key_id: str, *, now: int) -> bool:
+        """Note that the upcoming key is to sign as soon as that is safe; False if that was noted, or it is not it."""
+
+    async def activate(self, key_id: str, *, now: int) -> bool:
+        """Have the upcoming key sign from now on; False if it is not the upcoming one any more."""
+
+    async def deactivate(self, key_id: str, *, now: int) -> bool:
+        """Have the active key sign no more, and stay published; False if it is not the active one any more."""
+
+    async def end(self, record: KeyRecord, state: KeyState, *, now: int) -> bool:
+        """Take a key from verifiers for good, and forget its private part; False if it moved since it was read."""
 
 
 class SecretMismatch(Exception):
@@ -184,6 +203,25 @@ class RevocationStore(Protocol):
 
     async def purge(self, *, before: int, limit: int) -> int:
         """Forget up to `limit` revocations that expired before an instant; returns how many."""
+
+
+class ServerProcessStore(Protocol):
+    """Keeps who serves the database just now."""
+
+    async def take_turn(self) -> None:
+        """Wait until nobody else who has taken a turn is still at it; the turn ends with the transaction."""
+
+    async def note(self, process: ServerProcess) -> None:
+        """Store that a process is there."""
+
+    async def all(self) -> list[ServerProcess]:
+        """Return all that are stored."""
+
+    async def forget(self, process_id: str) -> None:
+        """Forget one."""
+
+    async def forget_lost(self, *, before: int) -> int:
+        """Forget those that were last seen before an instant; returns how many."""
 
 
 class AuditLog(Protocol):

@@ -77,6 +77,7 @@ def _number(least: int, most: int) -> Callable[[int], str | None]:
 
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
+_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{0,64}")
 
 
 def _check_issuer(value: str) -> str | None:
@@ -110,6 +111,16 @@ def _check_database(value: Secret | None) -> str | None:
     return "must begin with postgresql:// or sqlite:///"
 
 
+def _check_redis(value: Secret | None) -> str | None:
+    if value is None or value.reveal().startswith(("redis://", "rediss://", "unix://")):
+        return None
+    return "must begin with rediss://, redis:// or unix://"
+
+
+def _check_prefix(value: str) -> str | None:
+    return None if _PREFIX.fullmatch(value) else "must be at most 64 letters, digits, or any of . _ : / -"
+
+
 _SECOND, _MINUTE, _HOUR, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -141,13 +152,37 @@ class Settings:
         "postgresql://user:password@host/name, or sqlite:///path; by default SQLite in the data directory.",
         _check_database,
     )
+    redis_url: Secret | None = _option(
+        None,
+        Kind.SECRET,
+        "rediss://user:password@host/0, redis:// on this machine, or unix:///path: the Redis or Valkey through which "
+        "server processes share limits and tell each other of revocations.",
+        _check_redis,
+    )
+    redis_prefix: str = _option(
+        "tokenkeep:",
+        Kind.TEXT,
+        "What the names of keys and channels there begin with; a digest of the issuer follows.",
+        _check_prefix,
+    )
     secret: Secret | None = _option(
         None, Kind.SECRET, "Server secret, at least 32 bytes of text; by default generated in the data directory."
     )
     previous_secrets: tuple[Secret, ...] = _option(
         (), Kind.SECRETS, "Server secrets before this one, so that what they protect can still be opened."
     )
-    signing_algorithm: str = _option("ES256", Kind.TEXT, "Signature algorithm of new signing keys.", _check_algorithm)
+    signing_algorithm: str = _option(
+        "ES256",
+        Kind.TEXT,
+        "Signature algorithm of the next signing keys; a change waits until verifiers are said to be ready for it.",
+        _check_algorithm,
+    )
+    key_rotation: timedelta = _option(
+        90 * _DAY,
+        Kind.DURATION,
+        "How long a key signs before the next one does by itself.",
+        _between(_HOUR, 3650 * _DAY),
+    )
     access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", _between(_SECOND, _DAY))
     refresh_idle_ttl: timedelta = _option(
         7 * _DAY, Kind.DURATION, "A session that is not refreshed for this long is over.", _between(_SECOND, 365 * _DAY)
@@ -204,6 +239,12 @@ class Settings:
     argon2_passes: int = _option(
         2, Kind.INTEGER, "Passes over that memory; old hashes are renewed at the next login.", _number(1, MOST_PASSES)
     )
+    workers: int = _option(
+        1,
+        Kind.INTEGER,
+        "Server processes on this machine; more than one need a PostgreSQL and a Redis to share.",
+        _number(1, 64),
+    )
     host: str = _option("127.0.0.1", Kind.TEXT, "Address to listen on.")
     port: int = _option(8000, Kind.INTEGER, "Port to listen on.", _number(1, 65_535))
     tls_cert: Path | None = _option(None, Kind.PATH, "PEM file of the certificate chain, to serve https directly.")
@@ -244,6 +285,11 @@ class Settings:
         False,
         Kind.BOOLEAN,
         "UNSAFE: allow a PostgreSQL on another machine without verified TLS. Who sits between can read and change all.",
+    )
+    insecure_redis: bool = _option(
+        False,
+        Kind.BOOLEAN,
+        "UNSAFE: allow a Redis on another machine without TLS. Who sits between can read the password and undo limits.",
     )
     allow_long_access: bool = _option(False, Kind.BOOLEAN, "UNSAFE: allow an access_ttl above an hour.")
     allow_weak_secret: bool = _option(

@@ -15,7 +15,13 @@ from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.kinds import format_duration
 from tokenkeep.settings.options import Settings, SettingsError
 from tokenkeep.settings.secret_rules import feed_token, ops_token, server_secret
-from tokenkeep.settings.transport_rules import database_transport, issuer_transport, listener, tls_issuer
+from tokenkeep.settings.transport_rules import (
+    database_transport,
+    issuer_transport,
+    listener,
+    redis_transport,
+    tls_issuer,
+)
 
 LONGEST_ACCESS: Final = timedelta(hours=1)
 """The longest access-token life that needs no override."""
@@ -146,6 +152,29 @@ def _rate_limits(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _workers(settings: Settings) -> Iterator[Finding]:
+    rule, many = "workers", f"workers is {settings.workers}"
+    url = settings.database_url
+    if settings.workers == 1:
+        yield Finding(rule, True, "one server process")
+    elif url is None or not url.reveal().startswith("postgresql:"):
+        yield Finding(
+            rule,
+            False,
+            f"{many}, but a database in a file is for one server process",
+            "set database_url to a PostgreSQL and redis_url to a Redis that they share, or workers to 1",
+        )
+    elif settings.redis_url is None:
+        yield Finding(
+            rule,
+            False,
+            f"{many}, but without a Redis each would limit attempts by itself and let in as many times the limits",
+            "set redis_url to a Redis that they share, or workers to 1",
+        )
+    else:
+        yield Finding(rule, True, f"{many}, which share a PostgreSQL and a Redis")
+
+
 def _password_hashing(settings: Settings) -> Iterator[Finding]:
     cost = Argon2Cost(settings.argon2_memory, settings.argon2_passes, 1)
     if cost.reaches_floor:
@@ -174,12 +203,14 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     listener,
     tls_issuer,
     database_transport,
+    redis_transport,
     server_secret,
     _access_life,
     _shared_algorithm,
     _origins,
     _proxies,
     _rate_limits,
+    _workers,
     _password_hashing,
     ops_token,
     feed_token,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.options import Settings
+from tokenkeep.storage.redis_address import RedisAddress, RedisAddressError
 from tokenkeep.storage.sql.postgres_address import AddressError, PostgresAddress
 
 
@@ -77,4 +78,29 @@ def database_transport(settings: Settings) -> Iterator[Finding]:
             f"{where} is reached with sslmode={address.mode}, so that who sits between can read and change all",
             "use sslmode=verify-full in database_url, with sslrootcert for an authority of your own",
             ("insecure_database", settings.insecure_database),
+        )
+
+
+def redis_transport(settings: Settings) -> Iterator[Finding]:
+    """Judge whether Redis proves over TLS that it is the one."""
+    rule, url = "redis-transport", settings.redis_url
+    if url is None:
+        yield Finding(rule, True, "no Redis is used")
+        return
+    try:
+        address = RedisAddress.parse(url.reveal())
+    except RedisAddressError as error:
+        yield Finding(rule, False, error.found, error.fix)
+        return
+    where = f"the Redis at {address.where}"
+    if address.tls:
+        yield Finding(rule, True, f"{where} must prove over TLS that it is the one")
+    elif address.local:
+        yield Finding(rule, True, f"{where} is on this machine")
+    else:
+        yield overridable(
+            rule,
+            f"{where} is reached without TLS, so that who sits between can read its password and undo limits",
+            "use rediss:// in redis_url, with ssl_ca_certs for an authority of your own",
+            ("insecure_redis", settings.insecure_redis),
         )

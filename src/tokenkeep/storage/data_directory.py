@@ -158,6 +158,20 @@ class DataDirectory:
             raise DataDirectoryError(f"server secret {explain(self.secret, 'written', error)}") from None
         return text
 
+    def node(self) -> str:
+        """Return what names this directory among those that serve one database, making it if it is not there.
+
+        Raises:
+            DataDirectoryError: the file cannot be read or written.
+        """
+        path = self.path / "node"
+        try:
+            if not path.exists():
+                replace_durably(path, secrets.token_urlsafe(12) + "\n")
+            return path.read_text("utf-8").strip()
+        except OSError as error:
+            raise DataDirectoryError(explain(path, "written", error)) from None
+
     def lock(self) -> None:
         """Become the one server of this directory, until `unlock` or the end of the process.
 
@@ -198,6 +212,6 @@ class DataDirectory:
             os.close(handle)
             raise DataDirectoryError(
                 f"another server process uses {self.path}; stop it, or give this one its own --data-dir "
-                "(several processes need PostgreSQL)"
+                "(several processes on one database need PostgreSQL and Redis)"
             ) from None
         return handle

@@ -19,7 +19,7 @@ from tokenkeep.storage.file_access import explain
 
 
 class FileMark:
-    """The mark in a file of the data directory (port `HighWaterMark`), for the server and the commands beside it."""
+    """The mark in a file of the data directory, for the server and the commands beside it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -74,7 +74,7 @@ class FileMark:
 
 
 class MemoryMark:
-    """The mark where there is no directory to keep it in: it ends with the process (port `HighWaterMark`)."""
+    """The mark where there is no directory to keep it in: it ends with the process."""
 
     def __init__(self) -> None:
         self._position: Position | None = None

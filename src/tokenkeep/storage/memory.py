@@ -13,6 +13,8 @@ from tokenkeep.flows.ports import Clock
 MOST_KEYS: Final = 100_000
 """Addresses, and names, that are remembered; beyond that, those tried longest ago are forgotten first."""
 
+_MICROSECONDS: Final = 1_000_000
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -31,7 +33,7 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._full_until: dict[tuple[str, bytes], float] = {}
+        self._full_until: dict[tuple[str, bytes], int] = {}
         self._attempts: dict[bytes, _Attempts] = {}
 
     async def spend(self, quota: Quota, key: str) -> int:
@@ -40,11 +42,12 @@ class MemoryLimiter:
         One number a key: when its attempts so far will have drained away, at the quota's rate (the leaky bucket known
         as the generic cell rate algorithm).
         """
-        now = self._clock.monotonic()
+        now = round(self._clock.monotonic() * _MICROSECONDS)
         kept = quota.name, _digest(key)
-        level = max(now, self._full_until.get(kept, now)) + quota.window / quota.count
-        if level - now > quota.window:
-            return max(1, math.ceil(level - now - quota.window))
+        level = max(now, self._full_until.get(kept, now)) + _share(quota)
+        excess = level - now - quota.window * _MICROSECONDS
+        if excess > 0:
+            return math.ceil(excess / _MICROSECONDS)
         _remember(self._full_until, kept, level)
         return 0
 
@@ -53,7 +56,7 @@ class MemoryLimiter:
         kept = quota.name, _digest(key)
         level = self._full_until.get(kept)
         if level is not None:
-            self._full_until[kept] = level - quota.window / quota.count
+            self._full_until[kept] = level - _share(quota)
 
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
@@ -78,6 +81,11 @@ class MemoryLimiter:
         attempts = self._attempts.get(key)
         if attempts is not None and attempts.count > 0:
             self._attempts[key] = _Attempts(attempts.count - 1, attempts.before, attempts.before)
+
+
+def _share(quota: Quota) -> int:
+    """Return the microseconds in which one attempt drains away: whole ones, so that rounding takes nobody's room."""
+    return quota.window * _MICROSECONDS // quota.count
 
 
 def _digest(name: str) -> bytes:

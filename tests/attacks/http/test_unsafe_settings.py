@@ -44,6 +44,11 @@ UNSAFE: Final = {
         {"DATABASE_URL": "postgresql://tokenkeep@db.example.test/tokenkeep?sslmode=require"},
         "sslmode=require",
     ),
+    # Likewise: what its override lets pass is not there.
+    "unencrypted Redis": Unsafe(
+        "redis-transport", {"REDIS_URL": "redis://tokenkeep@redis.example.test/0"}, "without TLS"
+    ),
+    "workers on SQLite": Unsafe("workers", {"WORKERS": "2"}, "workers is 2"),
     "short secret": Unsafe("server-secret", {"SECRET": "a-secret-of-31-characters-abcde"}, "secret is "),
     "known secret": Unsafe("server-secret", {"SECRET": "changeme" * 8}, "secret is weak", "ALLOW_WEAK_SECRET"),
     "repeated secret": Unsafe("server-secret", {"SECRET": "ab" * 32}, "secret is weak", "ALLOW_WEAK_SECRET"),

@@ -1,4 +1,4 @@
-"""One server on SQLite, then two on one PostgreSQL, for all races; processes are dear."""
+"""One server on SQLite, then two on one PostgreSQL and Redis, then two behind PgBouncer, for all races."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
+from tests.pgbouncer import pooled
 from tests.system.conftest import POSTGRES, SECRET, SQLITE
 from tests.system.races.arena import Arena, operator_settings
 from tests.system.server_process import ServerProcess
@@ -25,7 +26,14 @@ class Site:
     settings: Settings
 
 
-@pytest.fixture(scope="module", params=[pytest.param("sqlite", marks=SQLITE), pytest.param("postgres", marks=POSTGRES)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("sqlite", marks=SQLITE),
+        pytest.param("postgres", marks=POSTGRES),
+        pytest.param("pgbouncer", marks=POSTGRES),
+    ],
+)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Running servers on each engine in turn."""
     directory = tmp_path_factory.mktemp("races")
@@ -38,12 +46,21 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         schema = request.getfixturevalue("postgres_server").add_schema()
         stack.callback(lambda: asyncio.run(schema.drop()))
         stack.callback(lambda: asyncio.run(schema.wait_until_left()))
-        environ = {"TOKENKEEP_DATABASE_URL": schema.url, "TOKENKEEP_SECRET": SECRET}
+        url = stack.enter_context(pooled(schema)) if request.param == "pgbouncer" else schema.url
+        redis = request.getfixturevalue("redis_server")
+        environ = {
+            "TOKENKEEP_DATABASE_URL": stack.enter_context(pooled(schema))
+            if request.param == "pgbouncer"
+            else schema.url,
+            "TOKENKEEP_REDIS_URL": redis.url,
+            "TOKENKEEP_REDIS_PREFIX": redis.new_prefix(),
+            "TOKENKEEP_SECRET": SECRET,
+        }
         first = stack.enter_context(ServerProcess(directory, environ=environ))
         first.start()
         second = stack.enter_context(ServerProcess(directory, environ=environ, issuer=first.url))
         second.start()
-        yield Site([first, second], operator_settings(first, database_url=Secret(schema.url), secret=Secret(SECRET)))
+        yield Site([first, second], operator_settings(first, database_url=Secret(url), secret=Secret(SECRET)))
 
 
 @pytest.fixture

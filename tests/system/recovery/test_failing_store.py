@@ -20,6 +20,7 @@ from tests.system.recovery.consistency import offences
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.sql.postgres_transaction import PostgresChange
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
 
@@ -267,21 +268,34 @@ async def postgres_scene(tmp_path: Path, postgres_schema: PostgresSchema) -> Asy
 
 
 def fail_next_commit(monkeypatch: pytest.MonkeyPatch, *, late: bool) -> None:
-    """Let PostgreSQL's next commit of a writing transaction break its connection, before or after it is done."""
-    name = "_Transaction__commit"
-    commit = getattr(asyncpg.transaction.Transaction, name)
+    """Let PostgreSQL's next commit of a writing transaction break its connection, before or after it is done.
 
-    async def fail(transaction: Any) -> None:
-        if transaction._readonly:
-            await commit(transaction)
-            return
+    A transaction of one change is committed by the statement that makes it.
+    """
+    name = "_Transaction__commit"
+    commit, execute = getattr(asyncpg.transaction.Transaction, name), PostgresChange.execute
+
+    async def fail(connection: Any, committing: Awaitable[Any]) -> None:
         monkeypatch.setattr(asyncpg.transaction.Transaction, name, commit)
-        if late:
-            await commit(transaction)
-        transaction._connection.terminate()
+        monkeypatch.setattr(PostgresChange, "execute", execute)
+        with closing(committing):  # type: ignore[type-var]
+            if late:
+                await committing
+        connection.terminate()
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
-    monkeypatch.setattr(asyncpg.transaction.Transaction, name, fail)
+    async def fail_commit(transaction: Any) -> None:
+        if transaction._readonly:
+            await commit(transaction)
+        else:
+            await fail(transaction._connection, commit(transaction))
+
+    async def fail_change(change: PostgresChange, sql: str, *values: Any) -> int:
+        await fail(change._connection, execute(change, sql, *values))
+        raise AssertionError
+
+    monkeypatch.setattr(asyncpg.transaction.Transaction, name, fail_commit)
+    monkeypatch.setattr(PostgresChange, "execute", fail_change)
 
 
 @on_postgres

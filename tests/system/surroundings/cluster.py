@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -85,6 +85,18 @@ class Cluster:
     def run(self, *statements: str, database: str = "postgres") -> None:
         """Run statements, each by itself."""
         asyncio.run(self._run(statements, database))
+
+    @contextmanager
+    def locked(self, lock: int, *, database: str) -> Iterator[Callable[[], int]]:
+        """Hold an advisory lock for a while; what is given tells how many wait for it."""
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        with asyncio.Runner() as runner:
+            connection = runner.run(asyncpg.connect(self.url(database=database), timeout=LONGEST_WAIT))
+            try:
+                runner.run(connection.execute(f"SELECT pg_advisory_lock({lock})"))
+                yield lambda: runner.run(connection.fetchval(waiting))
+            finally:
+                runner.run(connection.close())
 
     def ask_for_passwords(self, user: str) -> None:
         """Let a user in with the right password only."""

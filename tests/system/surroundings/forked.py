@@ -18,8 +18,9 @@ from typing import Final
 
 from tests.system.server_process import ServerProcess
 
-_LOADED: Final = multiprocessing.get_context("forkserver")
-_LOADED.set_forkserver_preload(["tokenkeep.cli.main"])
+LOADED: Final = multiprocessing.get_context("forkserver")
+"""Makes processes that have loaded the libraries."""
+LOADED.set_forkserver_preload(["tokenkeep.cli.main"])
 _CAPABILITY_VERSION: Final = 0x20080522
 
 
@@ -47,7 +48,7 @@ class ForkedProcess:
 
     def __init__(self, words: Sequence[str], around: Surroundings) -> None:
         """Start `tokenkeep` with these words."""
-        self._process = _LOADED.Process(target=_run, args=(list(words), around))
+        self._process = LOADED.Process(target=_run, args=(list(words), around))
         self._process.start()
 
     @property

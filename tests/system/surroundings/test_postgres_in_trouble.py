@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -9,23 +10,33 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from multiprocessing import Queue
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import psutil
 import pytest
 
 from tests.postgres_front import fronted
+from tests.postgres_server import PostgresSchema
+from tests.redis_server import RedisServer
+from tests.storage.contracts import execute, rows
 from tests.system.conftest import POSTGRES
-from tests.system.server_process import ServerProcess, free_port, wait_until
+from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess, free_port, wait_until
 from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
-from tests.system.surroundings.forked import ForkedServer
+from tests.system.surroundings.forked import LOADED, ForkedServer
 from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
+from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.sql import postgres
 from tokenkeep.storage.sql.migrate import known_migrations
+from tokenkeep.storage.sql.postgres import PostgresDatabase
 
 pytestmark = POSTGRES
 
@@ -33,6 +44,8 @@ PASSWORD: Final = "correct-horse-battery"
 CANARY: Final = "canary-of-a-database-password"
 STALENESS: Final = 2.0
 """Seconds after which tokens are not checked by what is known of revocations; the setting in these tests."""
+AT_ONCE: Final = 10
+"""Processes that meet an empty database together."""
 LONGEST_ANSWER: Final = 17.0
 """Seconds in which a request is answered while the database is silent: a statement, and giving up its transaction."""
 
@@ -155,24 +168,68 @@ def test_a_silent_database_is_not_waited_for_at_the_start(cluster: Cluster, tmp_
 
 
 def test_commands_that_migrate_at_once_migrate_once(cluster: Cluster, tmp_path: Path, empty: str):
-    """Of several `tokenkeep migrate` on an empty database one applies everything, and all of them succeed."""
+    """Of ten `tokenkeep migrate` on an empty database one applies everything, and all of them succeed."""
     site = site_on(tmp_path, cluster.url(database=empty))
     with ExitStack() as running:
-        commands = [running.enter_context(spoken.started(site, "migrate")) for _ in range(4)]
+        commands = [running.enter_context(spoken.started(site, "migrate")) for _ in range(AT_ONCE)]
         said = [command.wait() for command in commands]
-    assert [each.code for each in said] == [0] * 4, said
+    assert [each.code for each in said] == [0] * AT_ONCE, said
     [once] = [each.lines for each in said if each.lines != ["the database is up to date"]]
     assert len(once) == len(known_migrations())
     assert all(line.startswith("applied ") for line in once)
 
 
+def come_up(data: Path, opened: tuple[str, str, str], published: Queue[list[str]]) -> None:
+    """Open a server on a database, with a secret and a Redis, and tell which keys it publishes."""
+    url, secret, redis = (Secret(each) for each in opened)
+    # Whoever comes second finds a database that was served before, of which it has no mark.
+    settings = Settings(data_dir=data, database_url=url, secret=secret, redis_url=redis, allow_unmarked_database=True)
+
+    async def main() -> list[str]:
+        async with AuthServer(settings) as server:
+            keys = await server.graph.storage.read(lambda tx: tx.signing_keys.published())
+            return [key.id for key in keys]
+
+    published.put(asyncio.run(main()))
+
+
+def test_ten_processes_that_come_up_at_once_agree(
+    cluster: Cluster, tmp_path: Path, empty: str, redis_server: RedisServer
+):
+    """On an empty database one of ten migrates and makes the keys; all ten come up, with the same ones."""
+    published = LOADED.Queue()
+    opened = (cluster.url(database=empty), secrets.token_urlsafe(32), redis_server.url)
+    processes = [
+        LOADED.Process(target=come_up, args=(tmp_path / str(number), opened, published)) for number in range(AT_ONCE)
+    ]
+    try:
+        with cluster.locked(postgres._ALONE, database=empty) as count_waiting:
+            for process in processes:
+                process.start()
+            wait_until(lambda: count_waiting() == AT_ONCE, "all of them want to migrate")
+        keys = [published.get(timeout=LONGEST_WAIT) for _ in processes]
+        for process in processes:
+            process.join(LONGEST_WAIT)
+        assert [process.exitcode for process in processes] == [0] * AT_ONCE
+    finally:
+        for process in processes:
+            process.kill()
+    assert len(keys[0]) == 2
+    assert keys == [keys[0]] * AT_ONCE
+
+
 def test_servers_that_start_at_once_migrate_once_and_sign_with_the_same_keys(
-    cluster: Cluster, tmp_path: Path, empty: str
+    cluster: Cluster, tmp_path: Path, empty: str, redis_server: RedisServer
 ):
     """Three servers that find an empty database together all become ready, on one schema and one pair of keys."""
-    environ = {"TOKENKEEP_DATABASE_URL": cluster.url(database=empty), "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
+    environ = {
+        "TOKENKEEP_DATABASE_URL": cluster.url(database=empty),
+        "TOKENKEEP_REDIS_URL": redis_server.url,
+        "TOKENKEEP_REDIS_PREFIX": redis_server.new_prefix(),
+        "TOKENKEEP_SECRET": secrets.token_urlsafe(32),
+    }
     # Whoever comes second finds a database that was served before, of which it has no mark.
-    flags = {"log_level": "warning", "allow_unmarked_database": "on"}
+    flags = {"log_level": "warning", "allow_unmarked_database": "on", "issuer": "http://127.0.0.1:8000"}
     with ExitStack() as running:
         sites = []
         for number in range(3):
@@ -206,6 +263,35 @@ def test_a_standby_is_not_served_until_it_is_promoted(cluster: Cluster, tmp_path
     with site:
         site.start()
         assert site.stop() == 0
+
+
+async def where_written(database: PostgresDatabase) -> str:
+    """Return the directory of the server that a transaction which writes is given, as soon as there is one."""
+    async with asyncio.timeout(LONGEST_WAIT):
+        while True:
+            with suppress(StorageUnavailable):
+                await execute(database, "CREATE TABLE IF NOT EXISTS things (id BIGINT)")
+                return str((await rows(database, "SELECT current_setting('data_directory') AS place"))[0]["place"])
+            await asyncio.sleep(PAUSE)
+
+
+def test_of_several_hosts_the_one_that_can_be_written_is_used(cluster: Cluster, postgres_schema: PostgresSchema):
+    """A standby that is named first is passed over; when the server in use goes away, the other one is found."""
+    other = parse_qs(urlsplit(postgres_schema.url).query).get("host")
+    if other is None:
+        pytest.skip("the server is reached over TCP")
+    url = f"postgresql://postgres@/postgres?host={cluster.socket},{other[0]}&search_path={postgres_schema.name},public"
+    database = PostgresDatabase(url)
+    with asyncio.Runner() as runner:
+        with cluster.as_standby():
+            runner.run(database.open())
+            assert Path(runner.run(where_written(database))) == Path(other[0])
+            runner.run(database.close())
+        runner.run(database.open())
+        assert Path(runner.run(where_written(database))) == Path(cluster.socket)
+        with cluster.away():
+            assert Path(runner.run(where_written(database))) == Path(other[0])
+        runner.run(database.close())
 
 
 def check_unavailable(answer: httpx2.Response) -> None:

@@ -30,8 +30,15 @@ class SqlTransaction(Protocol):
     async def fetch_one(self, sql: str, *values: Value) -> Row | None:
         """Run a statement and return its first row."""
 
+    async def fetch_dated(self, sql: str, *values: Value) -> Row | None:
+        """Run a query and return its row; from here on `now` is known where it was not."""
+
     async def execute(self, sql: str, *values: Value) -> int:
         """Run a statement and return how many rows it changed."""
+
+    @property
+    def nests_changes(self) -> bool:
+        """Whether a statement may change two tables: a change in the WITH of another."""
 
 
 class Database(Protocol):
@@ -49,6 +56,12 @@ class Database(Protocol):
 
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
+
+    async def change_once(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, for steps that look with `fetch_dated` and end with one change, made by `execute`.
+
+        A statement that changes no row is not that change. Where a transaction costs messages, this one costs none.
+        """
 
     async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Do what `transact` does, while no other process does this; waits for them, and takes the time it needs."""

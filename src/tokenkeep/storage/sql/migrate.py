@@ -1,4 +1,8 @@
-"""Bring a database to the schema of this version: numbered files, applied once, under a lock, checksummed."""
+"""Bring a database to the schema of this version: numbered files, applied once, under a lock, checksummed.
+
+A file whose name ends with `.expand.sql` only adds: versions that do not know it go on running on what it makes, so
+that old and new processes may serve one database. Any other file needs the old ones gone.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from importlib import resources
 from typing import Final
 
 from tokenkeep.storage.sql.database import Database, SqlTransaction
+
+EXPANDING: Final = ".expand"
+"""How the name of a migration ends that only adds."""
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS migrations (
@@ -20,7 +27,7 @@ CREATE TABLE IF NOT EXISTS migrations (
 
 
 class SchemaMismatch(Exception):
-    """The database's schema is not one that this version can bring up to date."""
+    """The database's schema is not one that this version can run on, or bring up to date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,11 @@ class Migration:
     def checksum(self) -> str:
         """The SHA-256 of the file, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def expands(self) -> bool:
+        """Whether it only adds, so that versions that do not know it go on running."""
+        return self.name.endswith(EXPANDING)
 
     def statements(self) -> list[str]:
         """Return the statements; each ends with a semicolon at the end of a line."""
@@ -59,21 +71,23 @@ async def migrate(database: Database) -> list[Migration]:
     Processes that start at once wait for each other, and one of them does the work.
 
     Raises:
-        SchemaMismatch: the database was made by a newer version, or an applied file has been changed since.
+        SchemaMismatch: a newer version has done more to the database than to expand it, or an applied file has been
+            changed since, or one is missing before one that was applied.
         StorageUnavailable: the database did not answer.
     """
     return await database.transact_alone(_apply_missing, known_migrations(), database)
 
 
 async def check_current(database: Database) -> None:
-    """Return if the database has the schema of this version.
+    """Return if the database has the schema of this version, or one that a newer version has only expanded.
 
     Raises:
         SchemaMismatch: it has not, and what to do.
         StorageUnavailable: the database did not answer.
     """
     known = known_migrations()
-    if len(await database.read(_applied, known, database)) < len(known):
+    applied = await database.read(_applied, known, database)
+    if not applied.issuperset(migration.number for migration in known):
         raise SchemaMismatch("the database has not the schema of this version; bring it there with: tokenkeep migrate")
 
 
@@ -82,6 +96,11 @@ async def _apply_missing(tx: SqlTransaction, known: list[Migration], database: D
     if not applied:
         await tx.execute(_TABLE)
     missing = [migration for migration in known if migration.number not in applied]
+    if missing and missing[0].number < max(applied, default=0):
+        raise SchemaMismatch(
+            f"the database has migration {max(applied)}, but not {missing[0].number}, which comes before it: "
+            "run the tokenkeep that made it, or restore a backup"
+        )
     for migration in missing:
         for statement in migration.statements():
             await tx.execute(statement)
@@ -96,19 +115,20 @@ async def _apply_missing(tx: SqlTransaction, known: list[Migration], database: D
 
 
 async def _applied(tx: SqlTransaction, known: list[Migration], database: Database) -> set[int]:
-    """Return the numbers of the applied migrations, all of which this version must know as they were applied."""
+    """Return the numbers of the applied migrations: those this version knows, as it knows them, and expanding ones."""
     if await tx.fetch_one(database.find_table, "migrations") is None:
         return set()
-    applied = {row["number"]: row["checksum"] for row in await tx.fetch("SELECT number, checksum FROM migrations")}
+    applied = {row["number"]: row for row in await tx.fetch("SELECT number, name, checksum FROM migrations")}
     checksums = {migration.number: migration.checksum for migration in known}
-    newer = applied.keys() - checksums.keys()
-    if newer:
+    newer = [number for number in applied if number > max(checksums)]
+    breaking = [number for number in newer if not applied[number]["name"].endswith(EXPANDING)]
+    if breaking:
         raise SchemaMismatch(
-            f"the database has migration {max(newer)}, this version knows up to {max(checksums)}: "
+            f"the database has migration {max(breaking)}, this version knows up to {max(checksums)}: "
             "run the newer tokenkeep that made it"
         )
-    for number, checksum in applied.items():
-        if checksum != checksums[number]:
+    for number in applied.keys() - newer:
+        if applied[number]["checksum"] != checksums.get(number):
             raise SchemaMismatch(
                 f"migration {number} was applied with another content than this version has: "
                 "restore the released file or the database"

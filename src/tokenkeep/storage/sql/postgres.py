@@ -6,22 +6,27 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from tokenkeep.domain.errors import StorageUnavailable
-from tokenkeep.storage.sql.database import Row, SqlTransaction, Value
+from tokenkeep.storage.sql.database import SqlTransaction
 from tokenkeep.storage.sql.postgres_address import UNREADABLE, AddressError, PostgresAddress
 from tokenkeep.storage.sql.postgres_outages import OUTAGES, explain_outage
+from tokenkeep.storage.sql.postgres_transaction import CLOCK, PostgresChange, PostgresTransaction
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
+    _Connection = PoolConnectionProxy[asyncpg.Record]
+
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
+STATEMENTS: Final = 100
+"""How many statements a connection keeps prepared; there are fewer."""
 MOST_RUNS: Final = 5
 """How often a transaction is tried when the database breaks a conflict at its cost."""
 LONGEST_PAUSE: Final = 0.05
@@ -32,51 +37,38 @@ STATEMENT_TIMEOUT: Final = 10.0
 """Seconds to wait for an answer."""
 ALONE_TIMEOUT: Final = 3600.0
 """Seconds to wait for an answer where the time it takes depends on how much is stored, or on another process."""
+ALONE_RUNS: Final = 60
+"""How often such a transaction is tried when what it wants to change is in use."""
+LOCK_TIMEOUT: Final = 2.0
+"""Seconds that such a transaction may wait for a table, since everyone else who wants the table waits behind it."""
+LONGEST_ALONE_PAUSE: Final = 1.0
+"""Seconds between two runs of such a transaction, at most."""
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds that transactions under way get to come to their end."""
 IDLE_TIMEOUT: Final = 15.0
 """Seconds after which the server undoes a transaction from which it hears nothing."""
 
-_CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
-"""What another run may not meet again; the last one after another process has migrated the database."""
+_CONFLICTS: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    # After another process has migrated the database.
+    asyncpg.InvalidCachedStatementError,
+)
+"""What another run may not meet again."""
 _ALONE: Final = 7237716031
 """The advisory lock of those who want to be alone."""
-_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_NAME: Final = {"application_name": "tokenkeep"}
 _SESSION: Final = {
-    "application_name": "tokenkeep",
     "synchronous_commit": "on",
     # A process that stops in the middle of a transaction, or is cut off, must not keep its locks for ever.
     "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT:.0f}s",
 }
+"""What every transaction relies on: set for the session or, where a transaction may get any session, in each."""
 
 
 async def _nothing_to_reset(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Do nothing."""
-
-
-class PostgresTransaction:
-    """One transaction on a connection, stamped by the database's clock."""
-
-    __slots__ = ("_connection", "_patience", "now")
-
-    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record], now: int, patience: float) -> None:
-        self._connection = connection
-        self._patience = patience
-        self.now = now
-
-    async def fetch(self, sql: str, *values: Value) -> list[Row]:
-        """Run a statement and return its rows."""
-        return cast("list[Row]", await self._connection.fetch(sql, *values, timeout=self._patience))
-
-    async def fetch_one(self, sql: str, *values: Value) -> Row | None:
-        """Run a statement and return its first row."""
-        return cast("Row | None", await self._connection.fetchrow(sql, *values, timeout=self._patience))
-
-    async def execute(self, sql: str, *values: Value) -> int:
-        """Run a statement and return how many rows it changed."""
-        status = await self._connection.execute(sql, *values, timeout=self._patience)
-        count = status.rpartition(" ")[2]
-        return int(count) if count.isdigit() else 0
 
 
 class PostgresDatabase:
@@ -98,8 +90,9 @@ class PostgresDatabase:
         """
         try:
             self._address = PostgresAddress.parse(self._url)
+            pooled = self._address.pooled
             self._pool = await asyncpg.create_pool(
-                self._url,
+                self._address.url,
                 # What the address says of these was read already; the driver would read it otherwise.
                 host=[host for host, _ in self._address.hosts],
                 port=[port for _, port in self._address.hosts],
@@ -111,7 +104,10 @@ class PostgresDatabase:
                 # Transactions leave nothing behind in their session, and a commit is not to be followed by a failure.
                 reset=_nothing_to_reset,
                 command_timeout=STATEMENT_TIMEOUT,
-                server_settings=_SESSION,
+                server_settings=_NAME if pooled else _NAME | _SESSION,
+                # The next transaction may get a session in which a statement was not prepared, or as another one.
+                statement_cache_size=0 if pooled else STATEMENTS,
+                max_cached_statement_lifetime=0,  # for ever: to prepare one again is a message more
             )
             async with self._connection():
                 pass
@@ -133,20 +129,43 @@ class PostgresDatabase:
 
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
-        return await self._run_until_it_passes(steps, args, patience=STATEMENT_TIMEOUT)
+
+        async def attempt(connection: _Connection) -> T:
+            async with self._transaction(connection, patience=STATEMENT_TIMEOUT) as tx:
+                return await steps(tx, *args)
+
+        return await self._run_until_it_passes(attempt)
+
+    async def change_once(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does for steps that end with their one change, in one message for each statement."""
+
+        if self._pooled:
+            return await self.transact(steps, *args)  # a statement by itself would have none of the settings
+
+        async def attempt(connection: _Connection) -> T:
+            return await steps(PostgresChange(connection, STATEMENT_TIMEOUT), *args)
+
+        return await self._run_until_it_passes(attempt)
 
     async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Do what `transact` does, while no other process does this; waits for them, and takes the time it needs."""
 
-        async def alone(tx: SqlTransaction) -> T:
-            await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
-            return await steps(tx, *args)
+        async def attempt(connection: _Connection) -> T:
+            async with self._transaction(connection, patience=ALONE_TIMEOUT) as tx:
+                await tx.execute("SELECT pg_advisory_xact_lock($1)", _ALONE)
+                await tx.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+                return await steps(tx, *args)
 
-        return await self._run_until_it_passes(alone, (), patience=ALONE_TIMEOUT)
+        return await self._run_until_it_passes(attempt, runs=ALONE_RUNS, longest_pause=LONGEST_ALONE_PAUSE)
 
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""
-        return await self._run_until_it_passes(steps, args, patience=STATEMENT_TIMEOUT, reading=True)
+
+        async def attempt(connection: _Connection) -> T:
+            async with self._transaction(connection, patience=STATEMENT_TIMEOUT, reading=True) as tx:
+                return await steps(tx, *args)
+
+        return await self._run_until_it_passes(attempt)
 
     async def revision(self) -> int:
         """Return the number of the last revocation."""
@@ -154,26 +173,44 @@ class PostgresDatabase:
             return int(await connection.fetchval("SELECT number FROM revocation_head"))
 
     async def _run_until_it_passes(
-        self, steps: Callable[..., Awaitable[T]], args: tuple[object, ...], *, patience: float, reading: bool = False
+        self,
+        attempt: Callable[[_Connection], Awaitable[T]],
+        *,
+        runs: int = MOST_RUNS,
+        longest_pause: float = LONGEST_PAUSE,
     ) -> T:
-        isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if reading else "read_committed"
-        for run in range(MOST_RUNS):
+        for run in range(runs):
             if run > 0:
                 # Time for the other one to finish: whoever runs again at once may take the same row before it again.
-                await asyncio.sleep(random.random() * LONGEST_PAUSE)  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(random.random() * longest_pause)  # noqa: S311 - jitter, not a secret
             try:
-                async with (
-                    self._connection() as connection,
-                    connection.transaction(isolation=isolation, readonly=reading),
-                ):
-                    now = await connection.fetchval(_CLOCK)
-                    return await steps(PostgresTransaction(connection, now, patience), *args)
+                async with self._connection() as connection:
+                    return await attempt(connection)
             except _CONFLICTS:
                 continue
-        raise StorageUnavailable(f"PostgreSQL: a transaction met another in its way in each of {MOST_RUNS} runs")
+        raise StorageUnavailable(
+            f"PostgreSQL: a transaction met another in its way in each of {runs} runs: "
+            "look in pg_stat_activity for one that does not end, such as a backup"
+        )
+
+    @property
+    def _pooled(self) -> bool:
+        return self._address is not None and self._address.pooled
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+    async def _transaction(
+        self, connection: _Connection, *, patience: float, reading: bool = False
+    ) -> AsyncIterator[PostgresTransaction]:
+        async with connection.transaction(
+            isolation="repeatable_read" if reading else "read_committed", readonly=reading
+        ):
+            if self._pooled:
+                await connection.execute("; ".join(f"SET LOCAL {name} = '{to}'" for name, to in _SESSION.items()))
+            now = await connection.fetchval(f"SELECT {CLOCK}")
+            yield PostgresTransaction(connection, now, patience)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_Connection]:
         if self._pool is None:
             raise StorageUnavailable("the database is not open")
         with self._outages_named():

@@ -27,11 +27,14 @@ UNREADABLE: Final = (
 )
 """What is found, and the fix."""
 
+_POOLER: Final = "pgbouncer"
+"""The parameter of the address that only Tokenkeep reads."""
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _VERIFIED: Final = ("verify-ca", "verify-full")
 _TLS_PARAMETERS: Final = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation"}
 )
+_PLACE_PARAMETERS: Final = frozenset({"host", "port", "dbname", "database", "user", "password", "passfile"})
 
 
 class AddressError(ValueError):
@@ -48,11 +51,12 @@ class PostgresAddress:
     """An address that was understood. No text that a method returns or raises holds the password.
 
     Attributes:
-        url: the whole address, which is secret.
+        url: the whole address as the driver reads it, which is secret.
         hosts: names, addresses, or directories of unix sockets, each with its port, to be tried in this order.
         database: the name of the database, if the address has one.
         sslmode: how the connection is to be protected, if the address says so.
         parameters: what follows the question mark.
+        pooled: whether a PgBouncer lies between, which may give each transaction another connection to the database.
     """
 
     url: str = field(repr=False)
@@ -60,6 +64,7 @@ class PostgresAddress:
     database: str
     sslmode: Mode | None
     parameters: Mapping[str, str] = field(repr=False)
+    pooled: bool = False
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -90,8 +95,11 @@ class PostgresAddress:
                 "database_url names a service, or has a parameter about TLS that is not known",
                 f"write the host into it, and use only {', '.join(sorted(_TLS_PARAMETERS))}",
             )
+        pooled = _read_pooler(parameters)
+        # The driver would hand it to the server, as it does with every parameter that it does not know.
+        url = _without_pooler(url)
         database = unquote(parts.path.removeprefix("/")) or parameters.get("dbname") or parameters.get("database", "")
-        return cls(url, hosts, database, sslmode, parameters)
+        return cls(url, hosts, database, sslmode, parameters, pooled)
 
     @property
     def where(self) -> str:
@@ -140,6 +148,25 @@ class PostgresAddress:
             ) from None
         context.set_alpn_protocols(["postgresql"])
         return context
+
+
+def _read_pooler(parameters: Mapping[str, str]) -> bool:
+    given = parameters.get(_POOLER, "false")
+    if given not in {"true", "false"}:
+        raise AddressError(
+            f"database_url has {_POOLER}=…, which is neither true nor false", "write true, or leave it out"
+        )
+    if given == "true" and not parameters.keys() <= _PLACE_PARAMETERS | _TLS_PARAMETERS | {_POOLER}:
+        raise AddressError(
+            f"database_url has {_POOLER}=true, and a parameter that would have to be set for a whole session",
+            "set it for the role instead, with ALTER ROLE … SET …",
+        )
+    return given == "true"
+
+
+def _without_pooler(url: str) -> str:
+    place, mark, query = url.partition("?")
+    return place + mark + "&".join(each for each in query.split("&") if each.partition("=")[0] != _POOLER)
 
 
 def _read_hosts(listed: str, ports: str) -> tuple[tuple[str, int], ...]:

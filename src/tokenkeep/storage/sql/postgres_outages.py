@@ -37,6 +37,10 @@ _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.InvalidSchemaNameError, f"the schema is missing: restore the database, or {_CORRECT}"),
     (asyncpg.PostgresSystemError, "its disk or machine failed ({reason}): see its log"),
     (asyncpg.InternalServerError, "its data or the server itself are damaged: see its log"),
+    (
+        asyncpg.ProtocolViolationError,
+        "it refuses to go on ({reason}): a PgBouncer needs pgbouncer=true in database_url, and its own log tells more",
+    ),
     (asyncpg.PostgresConnectionError, "the connection was lost: see its log"),
     (asyncpg.exceptions.ClientConfigurationError, f"a parameter of the address is not understood: {_CORRECT}"),
     (asyncpg.InterfaceError, "the connection was lost: see its log"),

@@ -7,7 +7,7 @@ from typing import Final
 from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import Revocation, kept_until
+from tokenkeep.domain.revocations import Revocation, expiry_of
 from tokenkeep.flows.stores import NumberedRevocation
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
@@ -39,7 +39,7 @@ class SqlRevocations:
             revocation.value,
             revocation.version,
             revocation.revoked_at,
-            kept_until(revocation.revoked_at, head["longest_access_life"]),
+            expiry_of(revocation, head["longest_access_life"]),
             revocation.reason,
             revocation.actor,
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.audit import Event
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.sessions import Delivery, EndReason, Session
 from tokenkeep.storage.sql.accounts import account_from
+from tokenkeep.storage.sql.audit import SqlAuditLog
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
 MOST_LISTED: Final = 200
@@ -26,10 +28,11 @@ FROM sessions JOIN accounts ON accounts.id = sessions.account_id
 class SqlSessions:
     """The session statements of one transaction (port `SessionStore`)."""
 
-    __slots__ = ("_tx",)
+    __slots__ = ("_audit", "_tx")
 
-    def __init__(self, tx: SqlTransaction) -> None:
+    def __init__(self, tx: SqlTransaction, audit: SqlAuditLog) -> None:
         self._tx = tx
+        self._audit = audit
 
     async def add(self, session: Session) -> None:
         """Store a new session, in the transaction that claimed its account."""
@@ -63,7 +66,7 @@ class SqlSessions:
 
     async def find_with_account(self, session_id: SessionId) -> tuple[Session, Account] | None:
         """Return the session and the account it belongs to."""
-        row = await self._tx.fetch_one(f"{_WITH_ACCOUNT} WHERE sessions.id = $1", session_id)
+        row = await self._tx.fetch_dated(f"{_WITH_ACCOUNT} WHERE sessions.id = $1", session_id)
         return None if row is None else _session_and_account(row)
 
     async def latest(self, *, now: int, limit: int) -> list[tuple[Session, Account]]:
@@ -124,9 +127,9 @@ class SqlSessions:
         )
         return [row["login_address"] for row in rows]
 
-    async def advance(self, session: Session, successor: Session) -> bool:
-        """Replace a session by its successor; False if it moved or ended since it was read."""
-        advanced = await self._tx.execute(
+    async def advance(self, session: Session, successor: Session, *, event: Event) -> bool:
+        """Replace a session by its successor, and store the event; False if it moved or ended since it was read."""
+        return await self._audit.record_change(
             """
             UPDATE sessions
             SET generation = $3, rotated_at = $4, previous_rotated_at = $5, last_used_at = $6, idle_expires_at = $7,
@@ -143,18 +146,18 @@ class SqlSessions:
             successor.user_agent,
             successor.fingerprint,
             successor.address,
+            event=event,
         )
-        return advanced == 1
 
-    async def touch(self, session: Session, *, now: int) -> bool:
-        """Take a session's row without moving it; False if it moved or ended since it was read."""
-        touched = await self._tx.execute(
+    async def touch(self, session: Session, *, event: Event) -> bool:
+        """Take a session's row for its last use, and store the event; False if it moved or ended since it was read."""
+        return await self._audit.record_change(
             "UPDATE sessions SET last_used_at = $3 WHERE id = $1 AND generation = $2 AND revoked_at IS NULL",
             session.id,
             session.generation,
-            now,
+            event.at,
+            event=event,
         )
-        return touched == 1
 
     async def end(self, session_id: SessionId, reason: EndReason, *, now: int) -> bool:
         """End a session; False if it had ended before."""

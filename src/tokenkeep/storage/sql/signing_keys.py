@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tokenkeep.domain.signing_keys import KeyState, SigningKey
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
 from tokenkeep.jose import Key
 from tokenkeep.jose.encoding import decode_object, encode_object
 from tokenkeep.storage.sealing import Sealer
@@ -58,8 +58,8 @@ class SqlSigningKeys:
         """Store a new key; False if another process has just filled that state."""
         added = await self._tx.execute(
             """
-            INSERT INTO signing_keys (id, algorithm, state, sealed, created_at, activated_at)
-            VALUES ($1, $2, $3, $4, $5, $6)
+            INSERT INTO signing_keys (id, algorithm, state, sealed, created_at, activated_at, requested_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT DO NOTHING
             """,
             signing_key.id,
@@ -68,6 +68,7 @@ class SqlSigningKeys:
             self._chest.seal(signing_key.key),
             signing_key.created_at,
             signing_key.activated_at,
+            signing_key.requested_at,
         )
         return added == 1
 
@@ -75,7 +76,7 @@ class SqlSigningKeys:
         """Return the keys that verifiers are given, oldest first."""
         rows = await self._tx.fetch(
             """
-            SELECT id, state, sealed, created_at, activated_at FROM signing_keys
+            SELECT id, state, sealed, created_at, activated_at, requested_at FROM signing_keys
             WHERE state IN ('upcoming', 'active', 'retiring')
             ORDER BY created_at, id
             """
@@ -83,16 +84,92 @@ class SqlSigningKeys:
         keys = self._chest.open([(row["id"], row["sealed"]) for row in rows])
         return [_signing_key(row, key) for row, key in zip(rows, keys, strict=True)]
 
-    async def revoke_published(self) -> list[str]:
-        """Revoke every key that verifiers are given; returns their ids."""
+    async def records(self, *, ended: int = 0) -> list[KeyRecord]:
+        """Return what is remembered of the published keys, and of the `ended` that ended last, oldest first."""
         rows = await self._tx.fetch(
             """
-            UPDATE signing_keys SET state = 'revoked' WHERE state IN ('upcoming', 'active', 'retiring')
-            RETURNING id
-            """
+            SELECT id, algorithm, state, created_at, activated_at, deactivated_at, requested_at, ended_at
+            FROM signing_keys
+            WHERE state IN ('upcoming', 'active', 'retiring') OR id IN (
+                SELECT id FROM signing_keys WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, id LIMIT $1
+            )
+            ORDER BY created_at, id
+            """,
+            ended,
         )
-        return [row["id"] for row in rows]
+        return [_record(row) for row in rows]
+
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """Return what is remembered of one key."""
+        row = await self._tx.fetch_one(
+            """
+            SELECT id, algorithm, state, created_at, activated_at, deactivated_at, requested_at, ended_at
+            FROM signing_keys WHERE id = $1
+            """,
+            key_id,
+        )
+        return None if row is None else _record(row)
+
+    async def request(self, key_id: str, *, now: int) -> bool:
+        """Note that the upcoming key is to sign as soon as that is safe; False if that was noted, or it is not it."""
+        noted = await self._tx.execute(
+            """
+            UPDATE signing_keys SET requested_at = $2
+            WHERE id = $1 AND state = 'upcoming' AND requested_at IS NULL
+            """,
+            key_id,
+            now,
+        )
+        return noted == 1
+
+    async def activate(self, key_id: str, *, now: int) -> bool:
+        """Have the upcoming key sign from now on; False if it is not the upcoming one any more."""
+        activated = await self._tx.execute(
+            "UPDATE signing_keys SET state = 'active', activated_at = $2 WHERE id = $1 AND state = 'upcoming'",
+            key_id,
+            now,
+        )
+        return activated == 1
+
+    async def deactivate(self, key_id: str, *, now: int) -> bool:
+        """Have the active key sign no more, and stay published; False if it is not the active one any more."""
+        deactivated = await self._tx.execute(
+            "UPDATE signing_keys SET state = 'retiring', deactivated_at = $2 WHERE id = $1 AND state = 'active'",
+            key_id,
+            now,
+        )
+        return deactivated == 1
+
+    async def end(self, record: KeyRecord, state: KeyState, *, now: int) -> bool:
+        """Take a key from verifiers for good, and forget its private part; False if it moved since it was read."""
+        ended = await self._tx.execute(
+            """
+            UPDATE signing_keys
+            SET state = $3, ended_at = $4, sealed = $5,
+                deactivated_at = CASE WHEN state = 'active' THEN $4 ELSE deactivated_at END
+            WHERE id = $1 AND state = $2
+            """,
+            record.id,
+            record.state.value,
+            state.value,
+            now,
+            b"",
+        )
+        return ended == 1
 
 
 def _signing_key(row: Row, key: Key) -> SigningKey:
-    return SigningKey(key, KeyState(row["state"]), row["created_at"], row["activated_at"])
+    return SigningKey(key, KeyState(row["state"]), row["created_at"], row["activated_at"], row["requested_at"])
+
+
+def _record(row: Row) -> KeyRecord:
+    return KeyRecord(
+        id=row["id"],
+        algorithm=row["algorithm"],
+        state=KeyState(row["state"]),
+        created_at=row["created_at"],
+        activated_at=row["activated_at"],
+        deactivated_at=row["deactivated_at"],
+        requested_at=row["requested_at"],
+        ended_at=row["ended_at"],
+    )

@@ -28,6 +28,8 @@ OLDEST_SQLITE: Final = (3, 35, 0)
 class SqliteTransaction:
     """One transaction on a connection; its coroutines never suspend."""
 
+    nests_changes = False
+
     __slots__ = ("_connection", "now")
 
     def __init__(self, connection: sqlite3.Connection, now: int) -> None:
@@ -42,6 +44,10 @@ class SqliteTransaction:
         """Run a statement and return its first row."""
         rows = self._run(sql, values).fetchall()
         return cast("Row", rows[0]) if rows else None
+
+    async def fetch_dated(self, sql: str, *values: Value) -> Row | None:
+        """Run a query and return its row."""
+        return await self.fetch_one(sql, *values)
 
     async def execute(self, sql: str, *values: Value) -> int:
         """Run a statement and return how many rows it changed."""
@@ -81,6 +87,10 @@ class SqliteDatabase:
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
         return await self._writer.run(lambda connection: self._drive(connection, steps, args))
+
+    async def change_once(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does: here a transaction costs nothing but its commit."""
+        return await self.transact(steps, *args)
 
     async def transact_alone(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Do what `transact` does, while no other process does this: here that is so of every transaction."""

@@ -13,6 +13,7 @@ from tokenkeep.storage.sql.administrators import SqlAdministrators
 from tokenkeep.storage.sql.audit import SqlAuditLog
 from tokenkeep.storage.sql.database import Database, SqlTransaction
 from tokenkeep.storage.sql.revocations import SqlRevocations
+from tokenkeep.storage.sql.server_processes import SqlServerProcesses
 from tokenkeep.storage.sql.sessions import SqlSessions
 from tokenkeep.storage.sql.signing_keys import KeyChest, SqlSigningKeys
 
@@ -27,16 +28,31 @@ EventObserver = Callable[[Event], None]
 class SqlStores:
     """The stores of one transaction (port `Transaction`)."""
 
-    __slots__ = ("accounts", "administrators", "audit", "now", "revocations", "sessions", "signing_keys")
+    __slots__ = (
+        "_tx",
+        "accounts",
+        "administrators",
+        "audit",
+        "revocations",
+        "server_processes",
+        "sessions",
+        "signing_keys",
+    )
 
     def __init__(self, tx: SqlTransaction, chest: KeyChest, recorded: list[Event]) -> None:
-        self.now = tx.now
+        self._tx = tx
+        self.audit = SqlAuditLog(tx, recorded)
         self.accounts = SqlAccounts(tx)
         self.administrators = SqlAdministrators(tx)
-        self.sessions = SqlSessions(tx)
+        self.sessions = SqlSessions(tx, self.audit)
         self.signing_keys = SqlSigningKeys(tx, chest)
         self.revocations = SqlRevocations(tx)
-        self.audit = SqlAuditLog(tx, recorded)
+        self.server_processes = SqlServerProcesses(tx)
+
+    @property
+    def now(self) -> int:
+        """The instant of the transaction."""
+        return self._tx.now
 
 
 class SqlStorage:
@@ -49,11 +65,11 @@ class SqlStorage:
 
     async def transact(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` and return its result once everything it did is durable."""
-        recorded: list[Event] = []
-        result = await self._database.transact(self._bind(steps, args, recorded))
-        for event in recorded:
-            self._observe(event)
-        return result
+        return await self._observed(self._database.transact, steps, args)
+
+    async def change_once(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Do what `transact` does, for steps that find a session and end with one change of it."""
+        return await self._observed(self._database.change_once, steps, args)
 
     async def read(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)`, which only reads, on one consistent state."""
@@ -62,6 +78,15 @@ class SqlStorage:
     async def revision(self) -> int:
         """Return a number that differs from the last one whenever a revocation may have been added since."""
         return await self._database.revision()
+
+    async def _observed(
+        self, run: Callable[..., Awaitable[T]], steps: Callable[..., Awaitable[T]], args: tuple[object, ...]
+    ) -> T:
+        recorded: list[Event] = []
+        result = await run(self._bind(steps, args, recorded))
+        for event in recorded:
+            self._observe(event)
+        return result
 
     def _bind(
         self, steps: Callable[..., Awaitable[T]], args: tuple[object, ...], recorded: list[Event]

@@ -1,0 +1,87 @@
+"""Let a process serve beside others only if they share what they must, and be seen by them while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+from tokenkeep.domain.server_processes import LOST_AFTER, NotShared, ServerProcess, explain_rivals, find_rivals
+from tokenkeep.flows.ports import Storage, Transaction
+
+LOOK_AGAIN: Final = 0.5
+"""Seconds between two looks at a rival that may be gone already."""
+
+_log = logging.getLogger(__name__)
+
+
+class ServeTogether:
+    """Joins the processes that serve one database, stays among them, and leaves."""
+
+    def __init__(self, storage: Storage, *, node: str, redis: Callable[[], Awaitable[str]]) -> None:
+        """Serve for a node; `redis` finds out what names the Redis in use."""
+        self._storage = storage
+        self._redis = redis
+        self._mine = ServerProcess(secrets.token_urlsafe(12), node, "")
+
+    async def join(self) -> None:
+        """Return once this process serves together with all others that are there.
+
+        One that was killed is waited for until it counts as gone; one that lives is not.
+
+        Raises:
+            NotShared: another process serves the database, and the two share no Redis.
+            StorageUnavailable: the database did not answer.
+        """
+        first_seen: dict[str, int] = {}
+        while rivals := await self._storage.transact(self._join, await self._myself()):
+            if not first_seen:
+                _log.warning("%s; waiting for what may be the last sign of it", explain_rivals(self._mine, rivals))
+            for rival in rivals:
+                if rival.seen_at > first_seen.setdefault(rival.id, rival.seen_at):
+                    raise NotShared(explain_rivals(self._mine, rivals))
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def stay(self) -> None:
+        """Be seen.
+
+        Raises:
+            NotShared: another process has come that shares no Redis with this one.
+            StorageUnavailable: the database did not answer.
+        """
+        rivals = await self._storage.transact(_note, await self._myself())
+        if rivals:
+            raise NotShared(explain_rivals(self._mine, rivals))
+
+    async def leave(self) -> None:
+        """Be there no longer.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        await self._storage.transact(_leave, self._mine.id)
+
+    async def _myself(self) -> ServerProcess:
+        self._mine = replace(self._mine, redis=await self._redis())
+        return self._mine
+
+    async def _join(self, tx: Transaction, mine: ServerProcess) -> list[ServerProcess]:
+        # One after the other: of two that begin at once, the second sees the first.
+        await tx.server_processes.take_turn()
+        rivals = find_rivals(mine, await tx.server_processes.all(), now=tx.now)
+        if not rivals:
+            await tx.server_processes.note(replace(mine, seen_at=tx.now))
+        return rivals
+
+
+async def _note(tx: Transaction, mine: ServerProcess) -> list[ServerProcess]:
+    await tx.server_processes.note(replace(mine, seen_at=tx.now))
+    await tx.server_processes.forget_lost(before=tx.now - LOST_AFTER)
+    return find_rivals(mine, await tx.server_processes.all(), now=tx.now)
+
+
+async def _leave(tx: Transaction, process_id: str) -> None:
+    await tx.server_processes.forget(process_id)

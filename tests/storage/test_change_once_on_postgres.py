@@ -1,0 +1,159 @@
+"""A transaction of one change on PostgreSQL: statements by themselves, so that a refresh waits for two messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from tests.postgres_front import PostgresFront, fronted
+from tests.postgres_server import PostgresSchema
+from tests.storage.contracts import PostgresEngine, execute, rows
+from tokenkeep.domain.audit import EventFilter, EventKind
+from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.domain.sessions import Client, Delivery
+from tokenkeep.flows.login import Credentials
+from tokenkeep.server import AuthServer
+from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.sql.database import Database, SqlTransaction
+
+pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
+
+COUNT: Final = "SELECT count FROM counters"
+SET: Final = "UPDATE counters SET count = $1"
+MESSAGES: Final = 2
+"""What a refresh may cost: one message that looks, one that changes."""
+PASSWORD: Final = "correct-horse-battery"
+FIREFOX: Final = Client("Firefox", "192.0.2.1")
+
+
+@pytest.fixture
+def engine(postgres_schema: PostgresSchema) -> PostgresEngine:
+    """PostgreSQL only."""
+    return PostgresEngine(postgres_schema)
+
+
+@pytest.fixture
+async def counter(database: Database) -> Database:
+    """A database with a number in it."""
+    await execute(database, "CREATE TABLE counters (count BIGINT NOT NULL)")
+    await execute(database, "INSERT INTO counters (count) VALUES (0)")
+    return database
+
+
+async def count_up(tx: SqlTransaction) -> None:
+    """Look, and add one to what was seen."""
+    row = await tx.fetch_dated(COUNT)
+    assert row is not None
+    assert await tx.execute(SET, row["count"] + 1) == 1
+
+
+@pytest.mark.parametrize("statement", [COUNT, SET], ids=["look", "change"])
+async def test_nothing_may_follow_the_change(counter: Database, statement: str):
+    """A statement after the change is a mistake: if it failed, what was done would be called undone."""
+
+    async def steps(tx: SqlTransaction) -> None:
+        await count_up(tx)
+        await (tx.fetch_dated(COUNT) if statement == COUNT else tx.execute(SET, 9))
+
+    with pytest.raises(RuntimeError, match="nothing may follow"):
+        await counter.change_once(steps)
+    assert await rows(counter, COUNT) == [{"count": 1}]
+
+
+@pytest.mark.parametrize("method", ["fetch", "fetch_one"])
+async def test_a_change_that_returns_rows_is_no_look(counter: Database, method: str):
+    """What may change something and return it is refused before it is sent."""
+
+    async def steps(tx: SqlTransaction) -> None:
+        await getattr(tx, method)("UPDATE counters SET count = 9 RETURNING count")
+
+    with pytest.raises(RuntimeError, match="fetch_dated only"):
+        await counter.change_once(steps)
+    assert await rows(counter, COUNT) == [{"count": 0}]
+
+
+async def test_the_instant_is_not_guessed(counter: Database):
+    """Before something was found there is no instant, and asking for it is a mistake."""
+
+    async def steps(tx: SqlTransaction) -> int:
+        return tx.now
+
+    with pytest.raises(RuntimeError, match="instant"):
+        await counter.change_once(steps)
+
+
+async def test_a_conflict_runs_all_steps_again(counter: Database):
+    """A statement that met a conflict has changed nothing; the steps are run from their first look."""
+    runs = 0
+
+    async def steps(tx: SqlTransaction) -> None:
+        nonlocal runs
+        runs += 1
+        assert await tx.fetch_dated(COUNT) is not None
+        if runs == 1:
+            await tx.execute("DO $do$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $do$")
+        await count_up(tx)
+
+    await counter.change_once(steps)
+    assert runs == 2
+    assert await rows(counter, COUNT) == [{"count": 1}]
+
+
+async def test_a_broken_connection_is_an_outage(counter: Database):
+    """When the server ends the connection, the caller is told, and the next transaction works."""
+
+    async def steps(tx: SqlTransaction) -> None:
+        await tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(StorageUnavailable):
+        await counter.change_once(steps)
+    await counter.change_once(count_up)
+    assert await rows(counter, COUNT) == [{"count": 1}]
+
+
+@pytest.fixture
+def front(postgres_schema: PostgresSchema) -> Iterator[PostgresFront]:
+    """A way to the server that counts."""
+    socket = parse_qs(urlsplit(postgres_schema.url).query).get("host")
+    if socket is None:
+        pytest.skip("the server is reached over TCP")
+    with fronted(socket[0]) as opened:
+        yield opened
+
+
+async def test_a_refresh_costs_two_messages(front: PostgresFront, postgres_schema: PostgresSchema, tmp_path: Path):
+    """One that looks and one that changes, whether the token moves on or a lost answer is repeated."""
+    place = urlencode({"search_path": postgres_schema.name, "sslmode": "disable"})
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        database_url=Secret(f"postgresql://postgres@127.0.0.1:{front.port}/postgres?{place}"),
+        secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
+        hash_concurrency=1,
+        rate_limits=False,
+    )
+    async with AuthServer(settings) as server:
+        await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
+        services = server.graph.services
+        ada = Credentials("Ada", PASSWORD)
+        pair = await services.login.login(ada, FIREFOX, delivery=Delivery.COOKIE, audience=None, replaces=None)
+        costs: dict[str, list[int]] = {"moved on": [], "repeated": []}
+        for _ in range(8):
+            presented = pair.refresh_token
+            for counted in costs.values():
+                before = front.turns
+                pair = await services.refresh.refresh(presented, FIREFOX, delivery=Delivery.COOKIE)
+                counted.append(front.turns - before)
+        # The least: the first on a connection prepares its statements, and what runs in the background asks too.
+        assert {kind: min(counted) for kind, counted in costs.items()} == dict.fromkeys(costs, MESSAGES)
+        assert (
+            len(
+                await server.graph.storage.read(
+                    lambda tx: tx.audit.search(EventFilter(kind=EventKind.REFRESH_REPLAYED, limit=100))
+                )
+            )
+            == 8
+        )
