@@ -49,8 +49,9 @@ class KeepHistory:
         self._check(marks, position)
         if not position.epoch:
             position = Position(secrets.token_urlsafe(12), position.number)
-            # Before the database has it: an end between the two must not leave a history without a mark.
-            await self._mark.begin(position)
+            # Before the database has it: an end between the two must not leave a history without a mark. Other nodes
+            # must not see it yet: of several that begin at once, the database takes the name of one.
+            await self._mark.promise(position)
             position = await self._storage.transact(_begin, position.epoch)
             await self._mark.begin(position)
         elif not marks:

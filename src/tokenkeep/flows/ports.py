@@ -123,6 +123,13 @@ class HighWaterMark(Protocol):
             MarkUnavailable: one that must not be missed cannot be read.
         """
 
+    async def promise(self, position: Position) -> None:
+        """Replace the mark that no other node reads, before a history begins; whole or not at all.
+
+        Raises:
+            MarkUnavailable: it cannot be written.
+        """
+
     async def begin(self, position: Position) -> None:
         """Replace the marks, whatever they are; each whole or not at all.
 

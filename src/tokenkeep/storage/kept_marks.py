@@ -44,6 +44,14 @@ class KeptMarks:
             marks[self._shared.mark.place] = await self._shared.mark.read()
         return {place: mark for place, mark in marks.items() if mark is not None}
 
+    async def promise(self, position: Position) -> None:
+        """Replace this node's own mark, before a history begins.
+
+        Raises:
+            MarkUnavailable: it cannot be written.
+        """
+        await self._write_own(position)
+
     async def begin(self, position: Position) -> None:
         """Replace the marks, whatever they are.
 
