@@ -77,6 +77,13 @@ async def test_listed_origin_may_ask_first(listed: Caller):
     assert "*" not in allowed | methods
 
 
+async def test_a_preflight_lets_nobody_past_a_proxy(listed: Caller):
+    """A proxy that asks with the client's own method and headers gets no success for a preflight without a token."""
+    for path in ("/verify", "/verify?role=admin"):
+        answer = await listed("OPTIONS", path, headers={"Origin": APP, "Access-Control-Request-Method": "GET"})
+        assert answer.status_code == 405
+
+
 @pytest.mark.parametrize("origin", EVIL)
 async def test_other_origins_read_nothing(listed: Caller, origin: str):
     """No other origin is echoed, alike as it may look, in answers and in preflights."""

@@ -7,7 +7,7 @@ import pytest
 from tokenkeep.contract.revocation import RevocationKind, digest
 from tokenkeep.contract.revocation_feed import FEED_TYPE, FeedDocument, FeedEntry, FeedRefused, read_feed, sign_feed
 from tokenkeep.jose import Key, KeyNotFound, KeySet, jws, jwt
-from tokenkeep.jose.encoding import decode_object, encode_object
+from tokenkeep.jose.encoding import decode_object, encode_base64url, encode_object
 
 ISSUER = "https://auth.example.com"
 KEY = Key.generate("ES256")
@@ -55,6 +55,19 @@ def test_a_foreign_signature_is_refused():
     forger = Key.generate("ES256", kid=KEY.kid)
     with pytest.raises(FeedRefused, match="signature"):
         read(sign_feed(DOCUMENT, forger))
+
+
+@pytest.mark.parametrize("keys", [KEY.public(), KEYS], ids=["one key", "a set"])
+@pytest.mark.parametrize("kid", [None, "another"], ids=["no name", "another name"])
+def test_a_document_names_its_key(keys: Key | KeySet, kid: str | None):
+    """A document whose signature is right is refused if its header does not name the key: it may be a revoked one."""
+    header = {"alg": KEY.alg, "typ": FEED_TYPE} | ({} if kid is None else {"kid": kid})
+    _, payload, _ = sign_feed(DOCUMENT, KEY).split(".")
+    signed = f"{encode_base64url(encode_object(header))}.{payload}"
+    text = f"{signed}.{encode_base64url(KEY.sign(signed.encode()))}".encode()
+    with pytest.raises((FeedRefused, KeyNotFound)):
+        read_feed(text, keys, algorithms=["ES256"])
+    assert read_feed(sign_feed(DOCUMENT, KEY).encode(), keys, algorithms=["ES256"]).key_id == KEY.kid
 
 
 def test_an_unknown_key_is_told_apart():

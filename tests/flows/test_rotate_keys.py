@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -214,6 +215,32 @@ async def test_an_algorithm_is_changed_like_any_key(other_algorithm: Stage):
     assert await advance(stage)
     assert old_key.kid not in {key.kid for key in stage.parts.key_ring.verification_keys()}
     assert "ES256" not in {key.alg for key in stage.parts.key_ring.verification_keys()}
+
+
+@pytest.mark.parametrize(("before", "after"), [("ES256", "HS256"), ("HS256", "ES256")])
+async def test_a_shared_secret_and_a_key_pair_follow_one_another(
+    settings: Settings, clock: SettableClock, tmp_path: Path, before: str, after: str
+):
+    """A server starts with the other kind of key set, the old kind signs on, and sessions outlive the change."""
+    settings = replace(settings, data_dir=tmp_path / "of-one-kind")
+    async with AuthServer(replace(settings, signing_algorithm=before), clock=clock) as server:
+        await Stage(server, clock).add()
+    async with AuthServer(replace(settings, signing_algorithm=after), clock=clock) as server:
+        stage = Stage(server, clock)
+        old = await stage.login()
+        assert (stage.parts.key_ring.signer().alg, stage.accepts(old)) == (before, True)
+        assert {key.alg for key in stage.parts.key_ring.public_keys()} == {"ES256"}
+        await stage.parts.rotate_keys.rotate(by=BY, verifiers_ready=True)
+        clock.advance(LEAD)
+        assert await advance(stage)
+        # One kind verifies at a time: what is published must never be taken for a secret.
+        assert {key.alg for key in stage.parts.key_ring.verification_keys()} == {after}
+        assert not stage.accepts(old)
+        new = await stage.refresh(old.refresh_token)
+        assert (stage.parts.key_ring.signer().alg, stage.accepts(new)) == (after, True)
+        clock.advance(TRAIL)
+        assert await advance(stage)
+        assert {key.alg for key in stage.parts.key_ring.verification_keys()} == {after}
 
 
 async def test_a_change_of_mind_takes_the_next_key_back(other_algorithm: Stage, settings: Settings):

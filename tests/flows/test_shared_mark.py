@@ -76,6 +76,47 @@ async def test_a_node_without_a_mark_is_vouched_for_by_redis(
             pass
 
 
+@pytest.mark.parametrize("left", ["9" * 5_000 + " x", "\u0663 x", "7 \x1b[31m", "7", "7 " + "x" * 1_000], ids=range(5))
+async def test_what_is_no_mark_counts_as_none_and_is_replaced(
+    node: Settings, clock: SettableClock, shared: RedisShared, redis: RedisServer, left: str
+):
+    """Whatever somebody else writes there, a node with a mark of its own starts, and one without believes nothing."""
+    async with AuthServer(node, clock=clock):
+        position = await shared.mark.read()
+        redis.ask("SET", shared.link.name("mark"), left)
+    async with AuthServer(node, clock=clock):
+        assert await shared.mark.read() == position
+    lose_the_file(node)
+    redis.ask("SET", shared.link.name("mark"), left)
+    with pytest.raises(RolledBack, match="no high-water mark"):
+        async with AuthServer(node, clock=clock):
+            pass
+
+
+async def test_what_is_no_text_counts_as_no_mark(
+    node: Settings, clock: SettableClock, shared: RedisShared, redis: RedisServer
+):
+    """A list under the mark's name is no trouble of Redis, which would have every process limit by itself."""
+    async with AuthServer(node, clock=clock):
+        position = await shared.mark.read()
+        redis.ask("DEL", shared.link.name("mark"))
+        redis.ask("RPUSH", shared.link.name("mark"), "7 x")
+        assert (await shared.mark.read(), shared.link.away) == (None, None)
+    async with AuthServer(node, clock=clock):
+        assert await shared.mark.read() == position
+
+
+@pytest.mark.parametrize("left", [("SET", "a\0b"), ("SET", "x" * 1_000), ("SET", ""), ("RPUSH", "x")], ids=range(4))
+async def test_an_identity_of_somebody_else_is_replaced(shared: RedisShared, redis: RedisServer, left: tuple[str, str]):
+    """Only a name as processes make them goes on into the database; whatever else is there makes way, for all alike."""
+    command, value = left
+    redis.ask("DEL", shared.link.name("identity"))
+    redis.ask(command, shared.link.name("identity"), value)
+    named = await shared.identity()
+    assert (len(named), shared.link.away) == (12, None)
+    assert await shared.identity() == named
+
+
 async def test_a_mark_that_redis_has_lost_is_made_anew(
     node: Settings, clock: SettableClock, shared: RedisShared, redis: RedisServer
 ):

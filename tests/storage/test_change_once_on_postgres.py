@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -12,13 +13,18 @@ import pytest
 from tests.postgres_front import PostgresFront, fronted
 from tests.postgres_server import PostgresSchema
 from tests.storage.contracts import PostgresEngine, execute, rows
+from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import EventFilter, EventKind
-from tokenkeep.domain.errors import StorageUnavailable
-from tokenkeep.domain.sessions import Client, Delivery
+from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken, StorageUnavailable
+from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
 from tokenkeep.flows.login import Credentials
+from tokenkeep.flows.ports import Transaction
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database, SqlTransaction
+from tokenkeep.storage.sql.postgres import PostgresDatabase
+from tokenkeep.storage.sql.stores import SqlStorage
 
 pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
 
@@ -157,3 +163,78 @@ async def test_a_refresh_costs_two_messages(front: PostgresFront, postgres_schem
             )
             == 8
         )
+
+
+@pytest.fixture
+async def two(postgres_schema: PostgresSchema, tmp_path: Path) -> AsyncIterator[tuple[AuthServer, SqlStorage]]:
+    """A server in which Ada can log in, and another process's way to its database."""
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        database_url=Secret(postgres_schema.url),
+        secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
+        hash_concurrency=1,
+        rate_limits=False,
+    )
+    database = PostgresDatabase(postgres_schema.url)
+    async with AuthServer(settings) as server:
+        await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
+        await database.open()
+        storage = server.graph.storage
+        assert isinstance(storage, SqlStorage)
+        yield server, SqlStorage(database, Sealer(storage._chest._sealer._secrets), lambda _: None)
+        await database.close()
+
+
+async def end_by_logout(tx: Transaction, session: Session) -> None:
+    """End one session."""
+    assert await tx.sessions.end(session.id, EndReason.LOGOUT, now=tx.now)
+
+
+async def end_by_disabling(tx: Transaction, session: Session) -> None:
+    """Disable the account, as the flow does: the account first, then its sessions."""
+    assert await tx.accounts.disable(session.account_id, now=tx.now)
+    assert await tx.sessions.end_all(session.account_id, EndReason.ACCOUNT_DISABLED, now=tx.now) == 1
+
+
+async def end_by_deleting(tx: Transaction, session: Session) -> None:
+    """Delete the account with its sessions."""
+    assert await tx.accounts.delete(session.account_id)
+
+
+@pytest.mark.parametrize("end", [end_by_logout, end_by_disabling, end_by_deleting])
+@pytest.mark.parametrize("moment", ["committed before the change", "still open at the change"])
+@pytest.mark.parametrize("use", ["rotation", "replay"])
+async def test_no_end_slips_between_look_and_change(
+    two: tuple[AuthServer, SqlStorage], monkeypatch: pytest.MonkeyPatch, end: Any, moment: str, use: str
+):
+    """A session that another process ends after the look is not moved on, and nobody gets a token for it."""
+    server, other = two
+    services, families = server.graph.services, server.graph.services.refresh._families
+    ada = Credentials("Ada", PASSWORD)
+    pair = await services.login.login(ada, FIREFOX, delivery=Delivery.COOKIE, audience=None, replaces=None)
+    if use == "replay":
+        await services.refresh.refresh(pair.refresh_token, FIREFOX, delivery=Delivery.COOKIE)
+    before = await other.read(lambda tx: tx.audit.search(EventFilter(limit=100)))
+    find, ending = families.find, []
+
+    async def find_and_be_overtaken(tx: Transaction, token: RefreshToken) -> tuple[Session, Account] | None:
+        found = await find(tx, token)
+        if not ending:
+            assert found is not None
+            ended = asyncio.Event()
+
+            async def steps(beside: Transaction, session: Session) -> None:
+                await end(beside, session)
+                ended.set()
+                if moment == "still open at the change":
+                    await asyncio.sleep(0.2)  # the change waits for the row meanwhile; either order must refuse
+
+            ending.append(asyncio.create_task(other.transact(steps, found[0])))
+            await (ending[0] if moment == "committed before the change" else ended.wait())
+        return found
+
+    monkeypatch.setattr(type(families), "find", lambda _, tx, token: find_and_be_overtaken(tx, token))
+    with pytest.raises((NoValidRefreshToken, InvalidRefreshToken)):
+        await services.refresh.refresh(pair.refresh_token, FIREFOX, delivery=Delivery.COOKIE)
+    await ending[0]
+    assert await other.read(lambda tx: tx.audit.search(EventFilter(limit=100))) == before

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.contract.revocation_feed import FeedDocument, FeedEntry, FeedRefused
 from tokenkeep.verifier.feed_reading import FeedReading
 
@@ -97,6 +97,18 @@ def test_what_lies_or_is_old_is_refused(reader: Reader, given: FeedDocument, why
     assert reader.known == {1, 2, 3}
     assert reader.reading.position is not None
     assert reader.reading.position.number == 3
+
+
+def test_a_revoked_key_vouches_for_nothing(reader: Reader):
+    """Once a key is known to be revoked, no document of it is believed, least of all one without its revocation."""
+    stolen, other = "stolen-key", "other-key"
+    revoked = FeedEntry(digest(RevocationKind.KEY, ISSUER, stolen), NOW + 960)
+    assert reader.take(replace(document(3, 4, entries=(revoked,)), key_id=other))
+    for lie in (document(4, 4), document(0, 4), document(0, 0, epoch="another")):
+        with pytest.raises(FeedRefused, match="key that was revoked"):
+            reader.take(replace(lie, key_id=stolen))
+    assert reader.revoked.holds(revoked.digest)
+    assert reader.take(replace(document(4, 5), key_id=other))
 
 
 def test_the_clocks_may_differ_by_the_leeway(reader: Reader):

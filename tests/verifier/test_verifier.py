@@ -19,8 +19,9 @@ from tests.verifier.requests_to_judge import (
     token,
     verifier,
 )
-from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.jose import Key, KeySet
+from tokenkeep.jose.encoding import encode_base64url, encode_object
 from tokenkeep.verifier import CannotTell, Forbidden, InvalidToken, MissingToken, Refused
 from tokenkeep.verifier.challenge import AmbiguousRequest
 
@@ -76,6 +77,28 @@ def test_keys_may_change_while_it_runs():
 def test_one_key_is_enough():
     """A single key may be given instead of a set."""
     assert verifier(keys=KEY.public()).verify(token())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [KEY.public(), KeySet([KEY.public()]), KeySet([KEY.public(), Key.generate("EdDSA").public()])],
+    ids=["one key", "a set of one", "a set with one of each algorithm"],
+)
+@pytest.mark.parametrize("kid", [None, "another"], ids=["no name", "another name"])
+def test_a_revoked_key_cannot_hide_its_name(keys: Key | KeySet, kid: str | None):
+    """Whoever has a stolen key cannot dodge its revocation with a header that names no key, or another one."""
+    header = {"alg": KEY.alg, "typ": "at+jwt"} | ({} if kid is None else {"kid": kid})
+    signed = f"{encode_base64url(encode_object(header))}.{token().split('.')[1]}"
+    nameless = f"{signed}.{encode_base64url(KEY.sign(signed.encode()))}"
+    revoked = RevocationSet()
+    revoked.add([digest(RevocationKind.KEY, ISSUER, KEY.kid)])
+    judge = verifier(revoked, keys=keys, algorithms=["ES256", "EdDSA"])
+    for text in (token(), nameless):
+        with pytest.raises(InvalidToken):
+            judge.verify(text)
+    # Where revocations are not asked for, a key that is given alone is taken by whatever name, as ever.
+    careless = verifier(revocations=None, keys=KEY.public())
+    assert careless.verify(nameless)
 
 
 def test_without_revocations_a_token_lives_until_it_expires():

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from tokenkeep.api.cors import CrossOrigin
 from tokenkeep.api.dispatch import routes_of
-from tokenkeep.api.endpoint import Endpoint, Services
+from tokenkeep.api.endpoint import Endpoint, Guard, Services
 from tokenkeep.api.frame import Frame, FramePolicy, note_refusal
 from tokenkeep.api.problems import code_of, problem_of
 from tokenkeep.observability import Metrics
@@ -37,7 +37,9 @@ def build(
     middleware = [Middleware(Frame, policy=frame, metrics=metrics)]
     if allowed_origins:
         methods = frozenset(endpoint.method for endpoint in endpoints)
-        middleware.append(Middleware(CrossOrigin, origins=frozenset(allowed_origins), methods=methods))
+        unasked = frozenset(endpoint.path for endpoint in endpoints if endpoint.guard is Guard.AUDIENCE)
+        origins = frozenset(allowed_origins)
+        middleware.append(Middleware(CrossOrigin, origins=origins, methods=methods, unasked=unasked))
     app = Starlette(
         routes=routes_of(endpoints, services),
         middleware=middleware,

@@ -21,9 +21,13 @@ _ASKS: Final = "access-control-request-method"
 class CrossOrigin:
     """Answers preflights, and marks answers that a listed page may read."""
 
-    def __init__(self, app: ASGIApp, *, origins: frozenset[str], methods: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, origins: frozenset[str], methods: frozenset[str], unasked: frozenset[str]
+    ) -> None:
+        """Take the listed origins, the methods of all routes, and the paths that no page calls."""
         self._app = app
         self._origins = origins
+        self._unasked = unasked
         self._methods = methods
         self._preflight_headers = {
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
@@ -48,7 +52,9 @@ class CrossOrigin:
                     answered["Access-Control-Expose-Headers"] = ", ".join(_EXPOSED_HEADERS)
             await send(message)
 
-        if scope["method"] == "OPTIONS" and "origin" in headers and _ASKS in headers:
+        # A success of the route that proxies ask lets a request pass, and some ask with the method of that request.
+        asked = scope["path"].removeprefix(scope.get("root_path", "")) not in self._unasked
+        if asked and scope["method"] == "OPTIONS" and "origin" in headers and _ASKS in headers:
             await self._preflight(scope, headers, origin)(scope, receive, send_marked)
         else:
             await self._app(scope, receive, send_marked)

@@ -9,9 +9,10 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 
 from tokenkeep.contract.access_token import AccessToken
+from tokenkeep.jose import Key, KeySet
 from tokenkeep.jose.encoding import encode_array
 
 DIGEST_SIZE: Final = 16
@@ -33,6 +34,14 @@ def digest(kind: RevocationKind, issuer: str, *values: str | int) -> bytes:
     `SESSION`, `TOKEN` and `KEY` have one value; `ACCOUNT` has two, the subject and the token version that ended.
     """
     return hashlib.sha256(encode_array([kind.value, issuer, *values])).digest()[:DIGEST_SIZE]
+
+
+def names_key(key_id: object, keys: Key | KeySet) -> TypeGuard[str]:
+    """Tell whether a header with this `kid`, whose signature is right, names the key that made it.
+
+    A set is searched by it, if there is one; a key alone is taken whatever the header says.
+    """
+    return key_id is not None and (isinstance(keys, KeySet) or key_id == keys.kid)
 
 
 class EntryExpiries:

@@ -8,10 +8,10 @@ reader does with a document is in `verifier.feed_reading`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tokenkeep.contract.revocation import DIGEST_SIZE
+from tokenkeep.contract.revocation import DIGEST_SIZE, names_key
 from tokenkeep.jose import Key, KeyNotFound, KeySet, TokenError, jws
 from tokenkeep.jose.arguments import MAX_INSTANT
 from tokenkeep.jose.encoding import decode_base64url, decode_object, encode_base64url, encode_object
@@ -47,7 +47,8 @@ class FeedEntry:
 class FeedDocument:
     """The revocations with the numbers after `after` up to `upto` in one history.
 
-    `after` is 0 in a snapshot, which holds all that matter. Instants are seconds since the epoch.
+    `after` is 0 in a snapshot, which holds all that matter. Instants are seconds since the epoch. `key_id` is the `kid`
+    of the key that signed it, empty before it is signed.
     """
 
     issuer: str
@@ -57,6 +58,7 @@ class FeedDocument:
     after: int
     upto: int
     entries: tuple[FeedEntry, ...]
+    key_id: str = field(default="", compare=False)
 
 
 def sign_feed(document: FeedDocument, key: Key) -> str:
@@ -87,20 +89,23 @@ def read_feed(text: bytes, keys: Key | KeySet, *, algorithms: Sequence[str]) -> 
 
     Raises:
         KeyNotFound: none of the keys is the one that the header names; a newer set may hold it.
-        FeedRefused: forged, of another type, or not a feed document.
+        FeedRefused: forged, of another type, without the name of its key, or not a feed document.
     """
     try:
         content = jws.verify(text, keys, algorithms=algorithms, max_size=LARGEST_DOCUMENT)
         if content.header.get("typ") != FEED_TYPE:
             raise FeedRefused(f"the document's typ is not {FEED_TYPE}")
-        return _document(decode_object(content.payload))
+        key_id = content.header.get("kid")
+        if not names_key(key_id, keys):
+            raise FeedRefused("the document does not name the key that signed it")
+        return _document(decode_object(content.payload), key_id)
     except KeyNotFound:
         raise
     except TokenError as error:
         raise FeedRefused(error.message) from None
 
 
-def _document(members: Mapping[str, Any]) -> FeedDocument:
+def _document(members: Mapping[str, Any], key_id: str) -> FeedDocument:
     entries = members.get("entries")
     if type(entries) is not list:
         raise FeedRefused("'entries' is a list")
@@ -112,6 +117,7 @@ def _document(members: Mapping[str, Any]) -> FeedDocument:
         after=_number(members, "from"),
         upto=_number(members, "to"),
         entries=tuple([_entry(entry) for entry in entries]),
+        key_id=key_id,
     )
     if document.after > document.upto:
         raise FeedRefused("'from' is beyond 'to'")

@@ -75,7 +75,10 @@ class KeyRing:
         return self._signer
 
     def verification_keys(self) -> KeySet:
-        """Return the keys with which this server's own tokens are verified, as they were last read."""
+        """Return the keys with which this server's own tokens are verified, as they were last read.
+
+        While a shared secret signs, that is the secrets among them, and otherwise the public keys.
+        """
         return self._verification
 
     def public_keys(self) -> KeySet:
@@ -92,9 +95,13 @@ class KeyRing:
             raise Unavailable("the signing keys were last read too long ago")
 
     def _hold(self, keys: tuple[SigningKey, ...]) -> None:
+        signer = next((key for key in keys if key.state is KeyState.ACTIVE), None)
+        # Of a change between shared secrets and key pairs, one side at a time: no set holds both, so that nothing
+        # that is published could ever be taken for a secret.
+        shared = signer is not None and signer.symmetric
         self._keys = keys
-        self._verification = KeySet([key.verification_key() for key in keys])
-        self._signer = next((key.key for key in keys if key.state is KeyState.ACTIVE), None)
+        self._verification = KeySet([key.verification_key() for key in keys if key.symmetric == shared])
+        self._signer = None if signer is None else signer.key
 
 
 async def _published(tx: Transaction) -> list[SigningKey]:

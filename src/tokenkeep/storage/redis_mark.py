@@ -5,6 +5,7 @@ It expires long after the last process that served has ended; each renews it all
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tokenkeep.domain.history import Position
@@ -14,12 +15,21 @@ from tokenkeep.storage.redis_outages import RedisAway
 _KEPT_FOR: Final = 400 * 86_400_000
 """Milliseconds."""
 
-_READ: Final = Script("return redis.call('GET', KEYS[1])")
+_MARK: Final = re.compile(r"[0-9]{1,15} [A-Za-z0-9_-]{1,64}")
+"""What a mark looks like; anything else is none."""
+
+_READ: Final = Script(
+    """
+local kept = redis.pcall('GET', KEYS[1])
+return type(kept) == 'string' and #kept < 100 and kept or ''
+"""
+)
 _BEGIN: Final = Script("redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. ARGV[1], 'PX', ARGV[3]) return ''")
 _ADVANCE: Final = Script(
     """
 local kept = redis.pcall('GET', KEYS[1])
-local number, epoch = string.match(type(kept) == 'string' and kept or '', '^(%d+) (.+)$')
+local number, epoch = string.match(type(kept) == 'string' and kept or '', '^(%d+) ([%w_-]+)$')
+if number and (#number > 15 or #epoch > 64) then number = nil end
 if number and epoch ~= ARGV[1] then return epoch end
 if number and tonumber(number) > tonumber(ARGV[2]) then return '' end
 redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. ARGV[1], 'PX', ARGV[3])
@@ -47,7 +57,8 @@ class RedisMark:
             number, _, epoch = str(await self._link.run(_READ, self._link.name("mark")) or "").partition(" ")
         except RedisAway:
             return None
-        return Position(epoch, int(number)) if number.isdecimal() and epoch else None
+        # Whoever else writes there may have left anything.
+        return Position(epoch, int(number)) if _MARK.fullmatch(f"{number} {epoch}") else None
 
     async def begin(self, position: Position) -> None:
         """Replace the mark, whatever it is."""

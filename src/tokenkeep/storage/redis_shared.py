@@ -19,11 +19,13 @@ from tokenkeep.storage.redis_outages import RedisAway
 
 _IDENTITY: Final = Script(
     """
-local kept = redis.call('GET', KEYS[1]) or ARGV[1]
+local kept = redis.pcall('GET', KEYS[1])
+if type(kept) ~= 'string' or #kept > 64 or not string.match(kept, '^[%w_-]+$') then kept = ARGV[1] end
 redis.call('SET', KEYS[1], kept, 'PX', ARGV[2])
 return kept
 """
 )
+"""What is not of its making is replaced: it would be written into the database as it is."""
 _A_DAY: Final = 86_400_000
 _CONSEQUENCE: Final = "until it works again, each process limits attempts by itself and reads revocations on schedule"
 

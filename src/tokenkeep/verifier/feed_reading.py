@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tokenkeep.contract.revocation import EntryExpiries, RevocationSet
+from tokenkeep.contract.revocation import EntryExpiries, RevocationKind, RevocationSet, digest
 from tokenkeep.contract.revocation_feed import FeedDocument, FeedRefused
 
 
@@ -48,7 +48,8 @@ class FeedReading:
             now: seconds since the epoch.
 
         Raises:
-            FeedRefused: it is of another issuer, too old, from the future, or older than what is known already.
+            FeedRefused: it is of another issuer, of a revoked key, too old, from the future, or older than what
+                is known already.
         """
         self._check_origin(document, now)
         position = self.position
@@ -76,6 +77,9 @@ class FeedReading:
     def _check_origin(self, document: FeedDocument, now: float) -> None:
         if document.issuer != self._issuer:
             raise FeedRefused("the document is of another issuer")
+        # The key set may be minutes old. Whoever has stolen the key would begin a history without its revocation.
+        if self._revoked.holds(digest(RevocationKind.KEY, self._issuer, document.key_id)):
+            raise FeedRefused("the document is signed with a key that was revoked")
         if now >= document.expires_at + self._leeway:
             raise FeedRefused("the document has expired")
         if document.issued_at > now + self._leeway:

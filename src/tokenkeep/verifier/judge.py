@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from tokenkeep.contract.access_token import AccessToken, Profile, from_claims
-from tokenkeep.contract.revocation import RevocationSet
+from tokenkeep.contract.revocation import RevocationSet, names_key
 from tokenkeep.jose import Key, KeyNotFound, KeySet, TokenError, TokenTypeNotAccepted, jwt
 from tokenkeep.jose.claims import ClaimsPolicy
 from tokenkeep.jose.compact import MAX_TOKEN_SIZE, check_header, open_token
@@ -27,7 +27,7 @@ _SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
 class Judge:
     """Holds tokens of one issuer to one policy; immutable, and good for any thread."""
 
-    __slots__ = ("_algorithms", "_policy", "_profile", "_revocations")
+    __slots__ = ("_algorithms", "_named", "_policy", "_profile", "_revocations")
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Judge:
         self._algorithms = algorithms
         self._profile = profile
         self._revocations = revocations if isinstance(revocations, RevocationSet) else None
+        self._named = revocations is not None
+        """Whether a token must name the key that signed it: whoever has stolen one would not, once it is revoked."""
 
     def judge(self, token: str, keys: Key | KeySet, now: float) -> AccessToken:
         """Return what a token says, if it is good at `now`, in seconds since the epoch; but for revocations.
@@ -63,7 +65,10 @@ class Judge:
         """
         try:
             verified = jwt.verify_with_policy(token, keys, self._policy, algorithms=self._algorithms, now=now)
-            return from_claims(verified.claims, key_id=verified.header.get("kid"), profile=self._profile)
+            key_id = verified.header.get("kid")
+            if self._named and not names_key(key_id, keys):
+                raise InvalidToken("the token does not name the key that signed it")
+            return from_claims(verified.claims, key_id=key_id, profile=self._profile)
         except KeyNotFound:
             raise
         except TokenError as error:
