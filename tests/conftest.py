@@ -27,9 +27,13 @@ hypothesis.settings.load_profile("usual")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of the real server on SQLite by module: within one they share servers, between them nothing."""
+    """Group tests of real servers and databases by module: within one they share processes, between them nothing.
+
+    Each process of the tests starts a PostgreSQL and a Redis of its own when a test first needs one.
+    """
+    shared = {("system",), ("postgres",), ("redis",)}
     for item in items:
-        if any(mark.args == ("system",) for mark in item.iter_markers("xdist_group")):
+        if any(mark.args in shared for mark in item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

@@ -207,3 +207,10 @@ async def test_what_has_expired_is_forgotten_and_its_numbers_are_not_given_again
     assert forgotten == [2, 1, 0, 1]
     await append(storage)
     assert [each.number for each in await after(storage, now=0)] == [5]
+
+
+async def test_a_history_is_begun_once(storage: SqlStorage):
+    """Of several processes that find a new database one names its history, and the others take that name."""
+    begun = [await storage.transact(lambda tx, epoch=epoch: tx.revocations.begin_first_epoch(epoch)) for epoch in "ab"]
+    assert begun == [True, False]
+    assert await storage.read(lambda tx: tx.revocations.position()) == Position("a", 0)

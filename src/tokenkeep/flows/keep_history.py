@@ -97,11 +97,9 @@ class KeepHistory:
 
 
 async def _begin(tx: Transaction, epoch: str) -> Position:
-    position = await tx.revocations.position()
-    if position.epoch:
-        return position  # another process has begun it just now
-    await tx.revocations.begin_epoch(epoch)
-    return Position(epoch, position.number)
+    # Of several processes that begin at once the first gives the name, and all take what is there.
+    await tx.revocations.begin_first_epoch(epoch)
+    return await tx.revocations.position()
 
 
 async def _position(tx: Transaction) -> Position:

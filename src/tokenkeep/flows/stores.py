@@ -192,6 +192,9 @@ class RevocationStore(Protocol):
     async def position(self) -> Position:
         """Return where the list stands; the epoch is empty in a database that has never been served."""
 
+    async def begin_first_epoch(self, epoch: str) -> bool:
+        """Begin the history of a new database under this name; False if it has begun."""
+
     async def begin_epoch(self, epoch: str) -> None:
         """Begin a new history under this name."""
 

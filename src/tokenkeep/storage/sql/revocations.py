@@ -64,6 +64,10 @@ class SqlRevocations:
             raise StorageUnavailable(_HEADLESS)
         return Position(head["epoch"], head["number"])
 
+    async def begin_first_epoch(self, epoch: str) -> bool:
+        """Begin the history of a new database under this name; False if it has begun."""
+        return await self._tx.execute("UPDATE revocation_head SET epoch = $1 WHERE epoch = ''", epoch) == 1
+
     async def begin_epoch(self, epoch: str) -> None:
         """Begin a new history under this name."""
         await self._tx.execute("UPDATE revocation_head SET epoch = $1", epoch)
