@@ -69,6 +69,13 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("encoding", "boundary 0: data.rfind(b'[') < 0"): "where the text begins with a brace, no bracket does",
     ("encoding", "boundary 0: data.count(b'{') + data.count(b'[') > MAX_DEPTH"): "one more text is counted exactly",
     ("hmac_secrets", "without: algorithm.hash is None"): "what has no hash takes no secret; only the type checker asks",
+    ("jwt", "without: type(claims) is not dict"): "a short cut: a dict is a Mapping as well",
+    ("jwt", "without: isinstance(keys, KEYS)"): "a key is no Mapping; said first for the reader",
+    ("jwt", "without: type(audience) is list"): "a short cut: what is no plain list is read name by name",
+    ("jwt", "without: type(audience) is tuple"): "a short cut: what is no plain tuple is read name by name",
+    ("jwt", "never: plain"): "a short cut: the names are read one by one, and are the same",
+    ("key_encodings", "one more: _LAYERS: Final = 2"): "a bound on how far is looked: further finds more, never less",
+    ("key_encodings", "one more: _LEADING_WORDS: Final = 3"): "as above",
     ("jws", "without: ''"): "the header's algorithm was accepted before, so it is a text; only the type checker asks",
     ("keys", "without: 0"): "every HMAC algorithm has a signature size; only the type checker asks",
 }

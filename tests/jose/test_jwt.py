@@ -5,6 +5,7 @@ import math
 import time
 from collections import UserDict
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from types import MappingProxyType
 
 import pytest
@@ -209,7 +210,7 @@ def test_claims_are_a_mapping(custom):
         ("token_id", 5, WrongType),
         ("not_before", "now", WrongType),
         ("not_before", True, WrongType),
-        ("not_before", datetime(2026, 1, 1), InvalidArgument),  # noqa: DTZ001 - the mistake itself
+        ("not_before", datetime(2023, 1, 1), InvalidArgument),  # noqa: DTZ001 - the mistake itself
         ("not_before", float("nan"), InvalidArgument),
         ("not_before", -1, InvalidArgument),
         ("not_before", NOW + 900, InvalidArgument),
@@ -261,6 +262,18 @@ def test_lifetimes_are_whole_seconds():
     assert payload_of(issue(now=MAX_INSTANT - 900))["exp"] == MAX_INSTANT
     with pytest.raises(InvalidArgument, match="9999"):
         issue(now=MAX_INSTANT - 899)
+
+
+def test_the_longest_token_is_issued():
+    """What `verify` accepts by default is issued to the last byte, and one byte more is a caller's mistake."""
+    sizes = []
+    for own, extra in product(range(5_900, 5_915), (4, 5, 6)):
+        try:
+            sizes.append(len(issue(custom={"own": "x" * own}, header={"own": "x" * extra})))
+        except InvalidArgument as error:
+            assert "gets longer than 8192 bytes" in error.message
+    assert max(sizes) == 8_192
+    assert len(sizes) < 45
 
 
 def test_not_before_is_an_instant_before_the_end():
