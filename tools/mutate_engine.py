@@ -76,6 +76,8 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("jwt", "never: plain"): "a short cut: the names are read one by one, and are the same",
     ("key_encodings", "one more: _LAYERS: Final = 2"): "a bound on how far is looked: further finds more, never less",
     ("key_encodings", "one more: _LEADING_WORDS: Final = 3"): "as above",
+    ("key_encodings", "one more: _MOST_BLANKS: Final = 4"): "as above",
+    ("key_encodings", "never: b'\\\\' not in text"): "a short cut: without a backslash there is nothing to replace",
     ("jws", "without: ''"): "the header's algorithm was accepted before, so it is a text; only the type checker asks",
     ("keys", "without: 0"): "every HMAC algorithm has a signature size; only the type checker asks",
 }
