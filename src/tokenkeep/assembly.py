@@ -22,6 +22,7 @@ from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
+from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.server_processes import NO_REDIS, NotShared
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
@@ -32,6 +33,7 @@ from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
+from tokenkeep.flows.check_readiness import CheckReadiness
 from tokenkeep.flows.create_account import CreateAccount
 from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.establish_keys import EstablishKeys
@@ -245,10 +247,16 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             revoke_key=RevokeKey(storage, key_ring, revoker, rotation),
             verifier=outside.verifiers[settings.issuer],
             verifiers=outside.verifiers,
-            storage=storage,
             refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
-            ready=lambda: watch_clock.agrees and key_ring.fresh and outside.revoked.fresh(outside.clock.monotonic()),
+            readiness=CheckReadiness(
+                storage,
+                {
+                    Need.REVOCATIONS: follow_revocations.fresh,
+                    Need.KEYS: key_ring.can_sign,
+                    Need.CLOCK: lambda: watch_clock.agrees,
+                },
+            ),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             feed=_feed(settings, publish_revocations),

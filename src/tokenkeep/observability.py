@@ -118,6 +118,16 @@ class Metrics:
             "How far this process's clock is certainly ahead of the database's.",
             registry=self._registry,
         )
+        self._revocations_age = Gauge(
+            "tokenkeep_revocations_age_seconds",
+            "How long ago the list of revocations was read from the database.",
+            registry=self._registry,
+        )
+        self._keys_age = Gauge(
+            "tokenkeep_signing_keys_age_seconds",
+            "How long ago the signing keys were read from the database.",
+            registry=self._registry,
+        )
         self._readers = Gauge(
             "tokenkeep_feed_waiting", "Readers of the revocation feed that wait for news.", registry=self._registry
         )
@@ -151,6 +161,8 @@ class Metrics:
         revocations: int,
         dropped: Mapping[EventKind, int],
         clock_offset: float,
+        revocations_age: float,
+        keys_age: float,
         readers: int,
         documents: int,
         redis_up: bool | None,
@@ -161,6 +173,8 @@ class Metrics:
             revocations: entries that can still matter.
             dropped: refusals that were counted and not written.
             clock_offset: seconds.
+            revocations_age: seconds since the list of revocations was read.
+            keys_age: seconds since the signing keys were read.
             readers: of the feed, waiting now.
             documents: of the feed, signed since the start.
             redis_up: whether Redis answered when last asked; None if none is used.
@@ -169,6 +183,8 @@ class Metrics:
         self._documents.set(documents)
         self._redis_up.set(math.nan if redis_up is None else redis_up)
         self._clock_offset.set(clock_offset)
+        self._revocations_age.set(revocations_age)
+        self._keys_age.set(keys_age)
         self._revocations.set(revocations)
         for kind in REFUSALS:
             self._dropped.labels(kind.value).set(dropped.get(kind, 0))
