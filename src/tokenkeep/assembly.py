@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -173,11 +174,13 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     rotation = rotation_policy(settings)
+    # Asked for each token that is signed, and always of the same few keys.
+    key_entry = lru_cache(maxsize=8)(partial(digest, RevocationKind.KEY, settings.issuer))
     key_ring = KeyRing(
         storage,
         outside.clock,
         trusted_for=rotation.propagation / 1000,
-        is_revoked=lambda key_id: outside.revoked.holds(digest(RevocationKind.KEY, settings.issuer, key_id)),
+        is_revoked=lambda key_id: outside.revoked.holds(key_entry(key_id)),
     )
     key_bell, revocation_bell = Bell(), Bell()
     read_now = ReadNow(outside.shared.messenger, revocation_bell.ring) if outside.shared else None
