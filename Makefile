@@ -47,9 +47,11 @@ bench: $(VENV)/stamp-dev $(VENV)/bench/stamp ## measure the engine and the serve
 	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python
 	$(VENV)/bin/python bench/sessions.py rotations --peer-python $(VENV)/bench/bin/python --postgres
 	$(VENV)/bin/python bench/postgres.py
+	$(VENV)/bin/python bench/workers.py
 	$(VENV)/bin/python bench/sessions.py storm
 	$(VENV)/bin/python bench/sessions.py growth
 	$(VENV)/bin/python bench/revocation.py
+	$(VENV)/bin/python bench/fleet.py
 
 clean: ## remove the environment, caches and build results; never the data directory
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis

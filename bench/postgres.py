@@ -163,8 +163,8 @@ def main() -> int:
     parser.add_argument("--database-url", help="a PostgreSQL where a database may be made; by default one is started")
     parser.add_argument("--refreshes", type=int, default=2_000)
     options = parser.parse_args()
-    with postgres(options.database_url) as url:
-        asyncio.run(measure(create(url, "bench_refresh"), options.refreshes))
+    with postgres(options.database_url) as place:
+        asyncio.run(measure(create(place, "bench_refresh"), options.refreshes))
     return 0
 
 

@@ -12,23 +12,31 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from load import Connection
 
 NAME, PASSWORD = "Ada", "wombat-lantern-quarry-71"
 SERVER_CORE, CLIENT_CORE = 0, 1
 LONGEST_START = 30.0
 
+_PROGRAM = str(Path(sys.executable).with_name("tokenkeep"))
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server."""
+    """A running server; `environment` is what it was started with."""
 
     port: int
     pid: int
     data: Path
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def processor_seconds(self) -> float:
+        """Return the processor time that its processes have used."""
+        return processor_seconds(self.pid)
 
     def resident(self) -> dict[int, float]:
         """Return the resident memory of its processes in MiB, by process id."""
@@ -103,21 +111,28 @@ def tokenkeep(
         environ: further settings.
     """
     port, data = _free_port(), folder / "tokenkeep"
-    command = str(Path(sys.executable).with_name("tokenkeep"))
-    environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off"} | dict(environ or {})
+    environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off", "TOKENKEEP_ISSUER": f"http://127.0.0.1:{port}"}
+    environment |= dict(environ or {})
     if database is not None:
         environment |= {"TOKENKEEP_DATABASE_URL": database, "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
-    words = ["serve", "--port", str(port), "--issuer", f"http://127.0.0.1:{port}", "--data-dir", str(data)]
-    with _running([command, *words], folder, environment, port, cores) as pid:
+    with _running(_serve(port, data), folder, environment, port, cores) as pid:
         subprocess.run(
-            [command, "users", "add", NAME, "--password-stdin", "--data-dir", str(data)],
+            [_PROGRAM, "users", "add", NAME, "--password-stdin", "--data-dir", str(data)],
             env=environment,
             input=PASSWORD,
             text=True,
             check=True,
             capture_output=True,
         )
-        yield Server(port, pid, data)
+        yield Server(port, pid, data, environment)
+
+
+@contextmanager
+def another_node(first: Server, folder: Path, *, cores: set[int]) -> Iterator[Server]:
+    """Run one more Tokenkeep as the first one is run, with a data directory of its own."""
+    port, data = _free_port(), folder / "another"
+    with _running(_serve(port, data), folder, dict(first.environment), port, cores) as pid:
+        yield Server(port, pid, data, first.environment)
 
 
 @contextmanager
@@ -138,6 +153,16 @@ def simplejwt(folder: Path, python: Path, *, cores: set[int], database: str | No
     words += ["--bind", f"127.0.0.1:{port}", "simplejwt_project:application"]
     with _running([str(python), *words], folder, environment, port, cores) as pid:
         yield Server(port, pid, folder)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process and all that it started have used, those that have ended and were waited for included."""
+    root = psutil.Process(pid)
+    return sum(sum(each.cpu_times()[:4]) for each in (root, *root.children(recursive=True)))
+
+
+def _serve(port: int, data: Path) -> list[str]:
+    return [_PROGRAM, "serve", "--port", str(port), "--data-dir", str(data)]
 
 
 @contextmanager

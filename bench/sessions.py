@@ -42,15 +42,20 @@ async def rotations(folder: Path, peer: Path, rounds: int, databases: Sequence[s
             "tokenkeep": [TokenkeepSession(ours.port) for _ in range(CONNECTIONS)],
             "simplejwt": [SimplejwtSession(theirs.port) for _ in range(CONNECTIONS)],
         }
+        servers = {"tokenkeep": ours, "simplejwt": theirs}
         rates: dict[str, list[float]] = {name: [] for name in contenders}
+        costs: dict[str, list[float]] = {name: [] for name in contenders}
         for sessions in contenders.values():
             await log_in(sessions)
             await rotation_rate(sessions)
         for number in range(rounds):
             order = list(contenders) if number % 2 else list(reversed(contenders))
             for name in order:
-                rates[name].append(await rotation_rate(contenders[name]))
-    theirs_median = statistics.median(rates["simplejwt"])
+                used = servers[name].processor_seconds()
+                durations, took = await run_for(ROUND_SECONDS, [session.rotate for session in contenders[name]])
+                rates[name].append(len(durations) / took)
+                costs[name].append(len(durations) / (servers[name].processor_seconds() - used))
+    theirs_median, theirs_cost = (statistics.median(each["simplejwt"]) for each in (rates, costs))
     place = "SQLite" if databases[0] is None else "PostgreSQL (which has all cores)"
     print(f"durable rotations per second on one core and {place}, {CONNECTIONS} connections")
     print(f"  {rounds} rounds of {ROUND_SECONDS:.0f} s")
@@ -58,6 +63,11 @@ async def rotations(folder: Path, peer: Path, rounds: int, databases: Sequence[s
         median = statistics.median(values)
         spread = f"{min(values):.0f} … {max(values):.0f}"
         print(f"  {name:<12} {median:>7.0f}/s   {spread:>15}   {median / theirs_median:>5.1f}× simplejwt")
+    print("the same for each second of processor time that the server's processes used")
+    for name, values in costs.items():
+        median = statistics.median(values)
+        spread = f"{min(values):.0f} … {max(values):.0f}"
+        print(f"  {name:<12} {median:>7.0f}     {spread:>15}   {median / theirs_cost:>5.1f}× simplejwt")
 
 
 async def storm(folder: Path, rounds: int) -> None:
@@ -194,8 +204,8 @@ def main() -> int:
         match options.what:
             case "rotations":
                 if options.postgres or options.database_url:
-                    with postgres(options.database_url) as url:
-                        databases = [create(url, f"bench_{name}") for name in ("tokenkeep", "simplejwt")]
+                    with postgres(options.database_url) as place:
+                        databases = [create(place, f"bench_{name}") for name in ("tokenkeep", "simplejwt")]
                         asyncio.run(rotations(folder, peer, options.rounds, databases))
                 else:
                     asyncio.run(rotations(folder, peer, options.rounds, [None, None]))

@@ -163,7 +163,8 @@ PROBLEMS = {
     "unavailable": Entry(
         "It is not known at the moment whether tokens have been revoked, because the database has not answered for "
         "longer than `revocation_max_staleness`. Nothing was decided. The answer carries `Retry-After`. A service with "
-        "a verifier answers the same while it cannot fetch the issuer's keys.",
+        "a verifier answers the same while it cannot fetch the issuer's keys. `/readyz` answers with it, or with "
+        "`storage_unavailable`, and names in `missing` [what it lacks](deployment.md#health).",
         "Look at the database and at the log; the server goes on by itself when the database answers. For a service, "
         "see [what happens when the auth server is down](verifier.md#when-the-auth-server-is-down).",
     ),
@@ -363,7 +364,7 @@ _ERRORS_HEAD = f"""\
 {GENERATED}
 
 Every refusal is an `application/problem+json` document: `type`, `title`, `status`, `code` (stable, for programs),
-`error` (a sentence for people; sometimes more exact than below), and where it helps `field` or `reason`.
+`error` (a sentence for people; sometimes more exact than below), and where it helps `field`, `reason` or `missing`.
 The answer's `X-Request-Id` is the `request_id` of its log line, which says more than the client is told.
 
 Two sorts of requests get no document, since they end before they are requests: what is not well-formed HTTP/1.1 (400,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
+from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.secrets import SecretRing
 from tokenkeep.domain.server_processes import NO_REDIS, NotShared
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
@@ -32,6 +34,7 @@ from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
 from tokenkeep.flows.check_password import CheckPassword
+from tokenkeep.flows.check_readiness import CheckReadiness
 from tokenkeep.flows.create_account import CreateAccount
 from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.establish_keys import EstablishKeys
@@ -171,11 +174,13 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     rotation = rotation_policy(settings)
+    # Asked for each token that is signed, and always of the same few keys.
+    key_entry = lru_cache(maxsize=8)(partial(digest, RevocationKind.KEY, settings.issuer))
     key_ring = KeyRing(
         storage,
         outside.clock,
         trusted_for=rotation.propagation / 1000,
-        is_revoked=lambda key_id: outside.revoked.holds(digest(RevocationKind.KEY, settings.issuer, key_id)),
+        is_revoked=lambda key_id: outside.revoked.holds(key_entry(key_id)),
     )
     key_bell, revocation_bell = Bell(), Bell()
     read_now = ReadNow(outside.shared.messenger, revocation_bell.ring) if outside.shared else None
@@ -245,10 +250,16 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             revoke_key=RevokeKey(storage, key_ring, revoker, rotation),
             verifier=outside.verifiers[settings.issuer],
             verifiers=outside.verifiers,
-            storage=storage,
             refusals=refusals,
             cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
-            ready=lambda: watch_clock.agrees and key_ring.fresh and outside.revoked.fresh(outside.clock.monotonic()),
+            readiness=CheckReadiness(
+                storage,
+                {
+                    Need.REVOCATIONS: follow_revocations.fresh,
+                    Need.KEYS: key_ring.can_sign,
+                    Need.CLOCK: lambda: watch_clock.agrees,
+                },
+            ),
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             feed=_feed(settings, publish_revocations),

@@ -6,13 +6,15 @@ come from closed lists, so that nobody can make them grow.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import structlog
@@ -31,6 +33,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request being answered, on each of its lines."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_MEMBERS: Final = ("method", "path", "status", "ms", "address", "refused")
+"""What a record may have beside its message."""
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TOKEN: Final = re.compile(r"(tkr_|eyJ)[\w.-]{16,}")
 _log = logging.getLogger("tokenkeep.requests")
@@ -39,23 +43,8 @@ _log = logging.getLogger("tokenkeep.requests")
 def set_up_logging(*, level: str = "info", stream: TextIO | None = None) -> None:
     """Send all log lines to `stream` (standard error by default): text if it is a terminal, else JSON."""
     target = stream or sys.stderr
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(allow=("method", "path", "status", "ms", "address", "refused")),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _add_request_id,
-        _escape,
-    ]
-    if target.isatty():
-        last: list[Any] = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
-    )
     handler = logging.StreamHandler(target)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_for_people() if target.isatty() else _JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -118,6 +107,16 @@ class Metrics:
             "How far this process's clock is certainly ahead of the database's.",
             registry=self._registry,
         )
+        self._revocations_age = Gauge(
+            "tokenkeep_revocations_age_seconds",
+            "How long ago the list of revocations was read from the database.",
+            registry=self._registry,
+        )
+        self._keys_age = Gauge(
+            "tokenkeep_signing_keys_age_seconds",
+            "How long ago the signing keys were read from the database.",
+            registry=self._registry,
+        )
         self._readers = Gauge(
             "tokenkeep_feed_waiting", "Readers of the revocation feed that wait for news.", registry=self._registry
         )
@@ -127,23 +126,28 @@ class Metrics:
         self._redis_up = Gauge(
             "tokenkeep_redis_up", "Whether Redis answered when it was last asked.", registry=self._registry
         )
-        for kind in EventKind:
-            self._events.labels(kind.value)
-        for verdict in REFRESH_VERDICTS:
-            self._refreshes.labels(verdict)
+        # To look a series up by its labels costs more than to count in it. All labels come from closed lists.
+        self._of_event = {kind: self._events.labels(kind.value) for kind in EventKind}
+        self._of_verdict = {verdict: self._refreshes.labels(verdict) for verdict in REFRESH_VERDICTS}
+        self._of_answer: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count_request(self, request: Answered) -> None:
         """Count an answered request."""
-        method = request.method if request.method in _METHODS else "other"
-        self._requests.labels(method, request.route, str(request.status)).inc()
-        self._seconds.labels(request.route).observe(request.seconds)
+        answer = request.method if request.method in _METHODS else "other", request.route, request.status
+        series = self._of_answer.get(answer)
+        if series is None:
+            method, route, status = answer
+            series = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
+            self._of_answer[answer] = series
+        series[0].inc()
+        series[1].observe(request.seconds)
 
     def count_event(self, event: Event) -> None:
         """Count an audit event that has been committed."""
-        self._events.labels(event.kind.value).inc()
+        self._of_event[event.kind].inc()
         verdict = refresh_verdict(event)
         if verdict is not None:
-            self._refreshes.labels(verdict).inc()
+            self._of_verdict[verdict].inc()
 
     def exposition(
         self,
@@ -151,6 +155,8 @@ class Metrics:
         revocations: int,
         dropped: Mapping[EventKind, int],
         clock_offset: float,
+        revocations_age: float,
+        keys_age: float,
         readers: int,
         documents: int,
         redis_up: bool | None,
@@ -161,6 +167,8 @@ class Metrics:
             revocations: entries that can still matter.
             dropped: refusals that were counted and not written.
             clock_offset: seconds.
+            revocations_age: seconds since the list of revocations was read.
+            keys_age: seconds since the signing keys were read.
             readers: of the feed, waiting now.
             documents: of the feed, signed since the start.
             redis_up: whether Redis answered when last asked; None if none is used.
@@ -169,6 +177,8 @@ class Metrics:
         self._documents.set(documents)
         self._redis_up.set(math.nan if redis_up is None else redis_up)
         self._clock_offset.set(clock_offset)
+        self._revocations_age.set(revocations_age)
+        self._keys_age.set(keys_age)
         self._revocations.set(revocations)
         for kind in REFUSALS:
             self._dropped.labels(kind.value).set(dropped.get(kind, 0))
@@ -203,16 +213,41 @@ def log_request(request: Answered) -> None:
         _log.log(level, "request", extra=told if request.refused is None else {**told, "refused": request.refused})
 
 
-def _add_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+class _JsonLines(logging.Formatter):
+    """Writes one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = _told(record, record.getMessage())
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _for_people() -> logging.Formatter:
+    """Return what writes the same as text in colours."""
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[_take_told, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
+
+
+def _take_told(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    line = _told(event["_record"], event["event"])
+    return {**line, "exc_info": event["exc_info"]} if "exc_info" in event else line
+
+
+def _told(record: logging.LogRecord, message: str) -> dict[str, Any]:
+    """Return what a line says: each text in it printable, without line breaks, terminal controls and bidi marks."""
+    line: dict[str, Any] = {
+        "event": message,
+        "level": record.levelname.lower(),
+        "logger": record.name,
+    }
+    line.update((name, record.__dict__[name]) for name in _MEMBERS if name in record.__dict__)
+    line["timestamp"] = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
     known_as = request_id.get()
     if known_as is not None:
-        event["request_id"] = known_as
-    return event
-
-
-def _escape(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Make every text one printable line: no line breaks, no terminal controls, no bidi marks."""
-    return {key: _one_line(value) if isinstance(value, str) else value for key, value in event.items()}
+        line["request_id"] = known_as
+    return {name: _one_line(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
 def _one_line(text: str) -> str:

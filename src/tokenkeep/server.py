@@ -291,6 +291,8 @@ class AuthServer:
                 revocations=len(self._revoked),
                 dropped=self.graph.refusals.dropped,
                 clock_offset=self.graph.watch_clock.offset / 1000,
+                revocations_age=self.graph.follow_revocations.age,
+                keys_age=self.graph.key_ring.age,
                 readers=self.graph.publish_revocations.waiting,
                 documents=self.graph.publish_revocations.signed,
                 redis_up=shared.link.away is None if shared is not None else None,

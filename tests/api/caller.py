@@ -122,14 +122,14 @@ class Login:
 
 
 def assert_problem(
-    answer: httpx2.Response, code: str, sentence: str | None = None, *, challenge: str | None = None, **members: str
+    answer: httpx2.Response, code: str, sentence: str | None = None, *, challenge: str | None = None, **members: object
 ) -> None:
     """Hold an answer to the whole of a problem document, its status, and the headers that belong to it.
 
     Args:
         sentence: the sentence, where it is not the usual one.
         challenge: the `WWW-Authenticate` header, where it is not the code's usual one.
-        members: further members: `reason` or `field`.
+        members: further members: `reason`, `field` or `missing`.
     """
     status, usual = PROBLEMS[code]
     expected = {

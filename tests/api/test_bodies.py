@@ -45,6 +45,21 @@ async def test_larger_body_is_refused(call: Caller, path: str):
     assert_problem(await call("POST", path, content=chunked, headers=JSON), "body_too_large")
 
 
+async def test_chunks_are_read_whatever_length_is_declared(call: Caller):
+    """A declared length of nothing beside chunks does not hide what comes in them: RFC 9112 §6.3 lets chunks count."""
+    nothing = JSON | {"Content-Length": "0", "Transfer-Encoding": "chunked"}
+    assert (await call("POST", "/login", content=in_chunks(padded(500), 100), headers=nothing)).status_code == 200
+    larger = in_chunks(padded(LARGEST + 1), 4_096)
+    assert_problem(await call("POST", "/login", content=larger, headers=nothing), "body_too_large")
+
+
+@pytest.mark.parametrize("path", ["/login", "/refresh"])
+async def test_a_body_of_no_length_is_no_body(call: Caller, path: str):
+    """A declared length of nothing is an empty body: refused where one is required, and nothing where it is not."""
+    answer = await call("POST", path, headers={"Content-Length": "0"})
+    assert_problem(answer, "unsupported_media_type" if path == "/login" else "no_valid_refresh_token")
+
+
 async def test_endless_body_is_not_read_to_its_end(call: Caller):
     """Reading stops soon after the bound."""
     sent = 0

@@ -45,12 +45,13 @@ async def test_requests_get_no_connection_and_are_answered_in_time(
         await all_held.wait()
         monkeypatch.setattr(postgres, "CONNECT_TIMEOUT", 0.2)
         asked_at = time.monotonic()
-        answers = await asyncio.gather(
+        *answers, ready = await asyncio.gather(
             *(call("POST", "/refresh", cookie=session.refresh) for _ in range(20)), call("GET", "/readyz")
         )
         assert time.monotonic() - asked_at < 5
         for answer in answers:
             assert_problem(answer, "storage_unavailable")
+        assert_problem(ready, "storage_unavailable", missing=["database"])
         gate.set()
         await asyncio.gather(*holding)
         assert (await call("POST", "/refresh", cookie=session.refresh)).status_code == 200

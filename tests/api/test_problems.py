@@ -111,7 +111,7 @@ async def broken(*_: Any, **__: Any) -> Any:
         ("POST", "/refresh", "refresh", "refresh", {"cookie": "tkr_x"}),
         ("POST", "/logout", "logout", "logout", {"cookie": "tkr_x"}),
         ("GET", "/admin", "overview", "view", {}),
-        ("GET", "/readyz", "storage", "revision", {}),
+        ("GET", "/readyz", "readiness", "check", {}),
     ],
 )
 async def test_unexpected_error_says_nothing_of_itself(  # noqa: PLR0917  (the columns of a table)
@@ -162,7 +162,7 @@ async def test_without_the_database_nothing_is_decided(call: Caller, method: str
     database = database_of(call.server)
     await database.close()
     answer = await call(method, path, cookie=session.refresh, bearer=session.access, **arguments)
-    assert_problem(answer, "storage_unavailable")
+    assert_problem(answer, "storage_unavailable", **({"missing": ["database"]} if path == "/readyz" else {}))
     assert answer.headers["retry-after"] == "1"
     await database.open()
     assert (await call("GET", "/me", bearer=session.access)).status_code == 200

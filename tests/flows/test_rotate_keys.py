@@ -15,6 +15,7 @@ from tokenkeep import assembly
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import NotFound, StorageUnavailable, Unavailable, VerifiersNotReady
 from tokenkeep.domain.key_rotation import RotationPolicy
+from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.signing_keys import KeyState
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.rotate_keys import RotateKeys
@@ -295,10 +296,12 @@ async def test_a_ring_that_was_read_too_long_ago_stands_still(stage: Stage):
     with pytest.raises(Unavailable):
         await stage.refresh(pair.refresh_token)
     assert await stage.contents() == before
-    assert not stage.parts.services.ready()
+    with pytest.raises(Unavailable) as told:
+        await stage.parts.services.readiness.check()
+    assert told.value.missing == (Need.KEYS,)
     await ring.reload()
     assert stage.accepts(await stage.refresh(pair.refresh_token))
-    assert stage.parts.services.ready()
+    await stage.parts.services.readiness.check()
 
 
 async def test_a_reading_counts_from_when_it_was_asked_for(stage: Stage, monkeypatch: pytest.MonkeyPatch):

@@ -18,6 +18,7 @@ from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.change_password import ChangePassword
+from tokenkeep.flows.check_readiness import CheckReadiness
 from tokenkeep.flows.end_sessions import EndSessions
 from tokenkeep.flows.expel import Expel
 from tokenkeep.flows.key_ring import KeyRing
@@ -27,7 +28,6 @@ from tokenkeep.flows.login import Login
 from tokenkeep.flows.logout import Logout
 from tokenkeep.flows.note_refusals import NoteRefusals
 from tokenkeep.flows.overview import ViewOverview
-from tokenkeep.flows.ports import Storage
 from tokenkeep.flows.publish_revocations import PublishRevocations
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
@@ -69,10 +69,9 @@ class Services:
     revoke_key: RevokeKey
     verifier: TokenVerifier
     verifiers: Mapping[str, TokenVerifier]
-    storage: Storage
     refusals: NoteRefusals
     cookies: CookiePolicy
-    ready: Callable[[], bool]
+    readiness: CheckReadiness
     metrics: Callable[[], bytes]
     ops_token: str | None = field(repr=False)
     feed: Feed | None

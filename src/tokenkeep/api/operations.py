@@ -6,7 +6,6 @@ from typing import Any
 
 from tokenkeep.api.endpoint import Answer, Call
 from tokenkeep.api.schemas import Health, OverviewResponse, SigningKeyState
-from tokenkeep.domain.errors import Unavailable
 from tokenkeep.domain.identifiers import AccountId
 
 
@@ -28,8 +27,6 @@ async def metrics(call: Call[Any]) -> Answer:
 
 
 async def readyz(call: Call[Any]) -> Answer:
-    """Tell whether requests can be served now: the database answers, revocations are known, the clocks agree."""
-    await call.services.storage.revision()
-    if not call.services.ready():
-        raise Unavailable("the revocation set is stale, or the clock is off")
+    """Tell whether requests can be served now and, if not, which of a few things is missing."""
+    await call.services.readiness.check()
     return Answer(Health("ok"))

@@ -5,6 +5,7 @@ A client is told `code` (stable) and `error` (a sentence); what was wrong in det
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from starlette.responses import Response
 
 from tokenkeep.api.schemas import Problem
 from tokenkeep.domain.errors import InvalidField, Refusal, Throttled, Unavailable
+from tokenkeep.domain.readiness import Need
 from tokenkeep.verifier.challenge import Refused
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -99,6 +101,7 @@ def problem(
     sentence: str | None = None,
     reason: str | None = None,
     field: str | None = None,
+    missing: Sequence[Need] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return the response of a code."""
@@ -111,6 +114,7 @@ def problem(
         error=sentence or kind.sentence,
         reason=reason,
         field=field,
+        missing=list(missing) or None,
     )
     return Response(
         msgspec.json.encode(document),
@@ -149,7 +153,7 @@ def problem_of(error: Exception) -> Response:
         case Throttled():
             return problem(error.code, headers=_limit_headers(error))
         case Unavailable():
-            return problem(error.code, headers={"Retry-After": str(error.retry_after)})
+            return problem(error.code, missing=error.missing, headers={"Retry-After": str(error.retry_after)})
         case Refusal():
             return problem(error.code, sentence=error.sentence)
         case RequestRefused():

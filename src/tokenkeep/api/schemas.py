@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tokenkeep.domain.accounts import DEFAULT_ROLE, LONGEST_NAME, LONGEST_PASSWORD
 from tokenkeep.domain.audit import EventKind, Outcome
+from tokenkeep.domain.readiness import Need
 from tokenkeep.flows.publish_revocations import LONGEST_WAIT
 
 # Said in the description only; `domain.accounts` holds to them, with a sentence of its own for each.
@@ -291,7 +292,10 @@ class JwkSet(ResponseBody):
 
 
 class Problem(ResponseBody):
-    """A problem document (RFC 9457): `code` is stable, `error` is the sentence, `reason` is for token failures."""
+    """A problem document (RFC 9457): `code` is stable, `error` is the sentence, `reason` is for token failures.
+
+    `missing` is what a server lacks that is not ready.
+    """
 
     type: str
     title: str
@@ -300,3 +304,4 @@ class Problem(ResponseBody):
     error: str
     reason: str | None = None
     field: str | None = None
+    missing: list[Need] | None = None

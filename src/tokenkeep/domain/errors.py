@@ -21,9 +21,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import ClassVar
 
 from tokenkeep.domain.limits import Quota
+from tokenkeep.domain.readiness import Need
 
 
 class Refusal(Exception):
@@ -117,11 +119,18 @@ class Throttled(Refusal):
 
 
 class Unavailable(Refusal):
-    """The request cannot be decided now; it may be tried again after `retry_after` seconds."""
+    """The request cannot be decided now; it may be tried again after `retry_after` seconds.
+
+    `missing` names what the process lacks, where it was asked for that.
+    """
 
     code = "unavailable"
     sentence = "Temporarily unavailable"
     retry_after: int = 1
+
+    def __init__(self, detail: str = "", *, missing: Iterable[Need] = ()) -> None:
+        super().__init__(detail)
+        self.missing = tuple(missing)
 
 
 class StorageUnavailable(Unavailable):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 FREE_FAILURES: Final = 5
@@ -50,6 +51,7 @@ def delay_after(failures: int) -> int:
     return min(LONGEST_DELAY, 1000 << min(failures - FREE_FAILURES - 1, 20))
 
 
+@lru_cache(maxsize=1024)
 def address_block(address: str) -> str:
     """Return what counts as one place: an IPv4 address, or the /64 that one holder of IPv6 addresses is given."""
     return _network(address, ipv4=32, ipv6=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -41,6 +42,7 @@ class FollowRevocations:
         self._issuer = issuer
         self._max_staleness: Final = max_staleness
         self._key_revoked = key_revoked
+        self._confirmed_at = -math.inf
         self._position: Position | None = None
         self._reached = 0
         self._latest = 0
@@ -91,6 +93,11 @@ class FollowRevocations:
         """Tell whether the set may be relied on now."""
         return self._revoked.fresh(self._clock.monotonic())
 
+    @property
+    def age(self) -> float:
+        """Seconds since the last look at the list that succeeded was begun; endless before the first."""
+        return self._clock.monotonic() - self._confirmed_at
+
     def _begin_anew_if_set_back(self) -> None:
         """Have all of the list read again if the clock stands earlier than at the last look."""
         before, self._latest = self._latest, self._clock.now()
@@ -123,6 +130,7 @@ class FollowRevocations:
         self._revoked.discard(self._expiries.take_due(now))
         self.log.forget_expired(now / 1000)
         self._revoked.confirm(asked_at + self._max_staleness)
+        self._confirmed_at = asked_at
 
 
 async def _after(tx: Transaction, number: int) -> tuple[int, Position, list[NumberedRevocation]]:

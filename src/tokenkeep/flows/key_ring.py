@@ -37,14 +37,19 @@ class KeyRing:
         self._keys: tuple[SigningKey, ...] = ()
         self._verification = KeySet([])
         self._signer: Key | None = None
-        self._fresh_until = -math.inf
+        self._read_at = -math.inf
         self._begun = 0
         self._held = 0
 
     @property
     def fresh(self) -> bool:
         """Whether the keys were read so lately that they may be relied on."""
-        return self._clock.monotonic() < self._fresh_until
+        return self.age < self._trusted_for
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last reading of the keys that succeeded was begun; endless before the first."""
+        return self._clock.monotonic() - self._read_at
 
     async def reload(self) -> None:
         """Read the published keys from storage; nothing is made anew while they are the same.
@@ -59,7 +64,7 @@ class KeyRing:
         if number < self._held:
             return  # one that began later has read a later state
         self._held = number
-        self._fresh_until = max(self._fresh_until, asked_at + self._trusted_for)
+        self._read_at = max(self._read_at, asked_at)
         if keys != self._keys:
             self._hold(keys)
 
@@ -73,6 +78,14 @@ class KeyRing:
         if self._signer is None or self._is_revoked(self._signer.kid):
             raise Unavailable("no signing key is active")
         return self._signer
+
+    def can_sign(self) -> bool:
+        """Tell whether there is a key that signs now."""
+        try:
+            self.signer()
+        except Unavailable:
+            return False
+        return True
 
     def verification_keys(self) -> KeySet:
         """Return the keys with which this server's own tokens are verified, as they were last read.

@@ -193,7 +193,8 @@ def encode_array(items: Sequence[str | int]) -> bytes:
     """
     if isinstance(items, str | bytes) or not isinstance(items, Sequence):
         raise WrongType("a list is required for a JSON array")
-    return _written(_plain(list(items), MAX_DEPTH))
+    listed = list(items)
+    return _written(listed if _SIMPLE.issuperset(map(type, listed)) else _plain(listed, MAX_DEPTH))
 
 
 def _written(plain: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -70,6 +71,31 @@ async def test_an_answered_request_is_one_line_without_a_reason(attacker: Attack
     [line] = [each for each in log() if each.get("request_id") == ID[1]]
     assert "refused" not in line
     assert (line["path"], line["status"], line["request_id"]) == ("/login", 200, ID[1])
+
+
+@pytest.mark.parametrize("for_people", [False, True])
+def test_an_error_is_told_with_its_trace(for_people: bool) -> None:
+    """Machines get the trace as a member of the one line, people below theirs; nothing else is told."""
+    stream = io.StringIO()
+    stream.isatty = lambda: for_people  # type: ignore[method-assign]
+    set_up_logging(stream=stream)
+    try:
+        raise RuntimeError("broken\x1b[2J")
+    except RuntimeError:
+        logging.getLogger("tokenkeep.x").exception("%s\nfailed", "GET /me", extra={"path": "/me", "secret": "tkr_x"})
+
+    told = stream.getvalue()
+    assert "tkr_x" not in told
+    if for_people:
+        assert "Traceback (most recent call last)" in told
+        assert r"GET /me\nfailed" in told
+        return
+    line = json.loads(told)
+    assert line.keys() == {"event", "level", "logger", "path", "timestamp", "exception"}
+    assert (line["event"], line["level"], line["logger"]) == (r"GET /me\nfailed", "error", "tokenkeep.x")
+    assert line["exception"].startswith("Traceback (most recent call last)")
+    assert told.count("\n") == 1
+    assert "\x1b" not in told
 
 
 @pytest.fixture
