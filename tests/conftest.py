@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -26,10 +25,28 @@ hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True,
 hypothesis.settings.load_profile("usual")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of the real server on SQLite by module: within one they share servers, between them nothing."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the engine of real servers be chosen."""
+    parser.addoption(
+        "--fleet",
+        action="store_true",
+        help="of the tests of real servers, those that can, and no others: three workers on PostgreSQL and Redis",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group the tests of the real server on SQLite by module: within one they share servers, between them nothing.
+
+    Where a fleet was asked for, all others are left out, and those on PostgreSQL are grouped by module too.
+    """
+    apart = {"system"}
+    if config.getoption("--fleet"):
+        chosen = [item for item in items if item.get_closest_marker("fleet")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+        apart.add("postgres")
     for item in items:
-        if any(mark.args == ("system",) for mark in item.iter_markers("xdist_group")):
+        if any(mark.args[0] in apart for mark in item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
@@ -80,7 +97,5 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def postgres_schema(postgres_server: PostgresServer) -> Iterator[PostgresSchema]:
     """An empty schema of its own for a test, which must have closed its connections in the end."""
-    schema = postgres_server.add_schema()
-    yield schema
-    asyncio.run(schema.wait_until_left())
-    asyncio.run(schema.drop())
+    with postgres_server.schema() as schema:
+        yield schema
