@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import argon2
 import pytest
@@ -76,7 +76,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.fleet)
 
 
-@pytest.fixture(scope="package")
+def _life(fixture_name: str, config: pytest.Config) -> Literal["package", "module"]:
+    """Return how long the target lives: while it is connected to the shared PostgreSQL, no other test can use that."""
+    return "module" if config.getoption("--fleet") else "package"
+
+
+@pytest.fixture(scope=_life)
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A real server that logs everything, with one account; tests that use it belong to the xdist group `system`."""
     directory = tmp_path_factory.mktemp("attacked")
