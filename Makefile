@@ -3,7 +3,7 @@
 # Written for GNU make 3.81 (the one macOS ships) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: run test check format bench clean requirements help FORCE
+.PHONY: run test test-fleet check format bench clean requirements help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -24,13 +24,16 @@ endif
 
 help: ## show this list
 	@echo 'make <target>:'
-	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 
 run: $(VENV)/stamp-server ## set up what is missing and serve on http://127.0.0.1:8000; options: ARGS='--port 9000'
 	@exec $(VENV)/bin/tokenkeep serve $(ARGS)
 
 test: $(VENV)/stamp-dev ## set up what is missing and run the tests; options for pytest: ARGS='-k refresh'
 	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fleet: $(VENV)/stamp-dev ## the tests of a running server, with three workers on PostgreSQL and Redis; options as for test
+	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadgroup --fleet $(ARGS)
 
 check: $(VENV)/stamp-dev ## formatting, lint, types and import rules
 	$(VENV)/bin/ruff format --check .

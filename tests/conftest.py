@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -26,11 +25,25 @@ hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True,
 hypothesis.settings.load_profile("usual")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the engine of real servers be chosen."""
+    parser.addoption(
+        "--fleet",
+        action="store_true",
+        help="of the tests of real servers, those that can, and no others: three workers on PostgreSQL and Redis",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Group tests of real servers and databases by module: within one they share processes, between them nothing.
 
-    Each process of the tests starts a PostgreSQL and a Redis of its own when a test first needs one.
+    Each process of the tests starts a PostgreSQL and a Redis of its own when a test first needs one. Where a fleet
+    was asked for, all other tests are left out.
     """
+    if config.getoption("--fleet"):
+        chosen = [item for item in items if item.get_closest_marker("fleet")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
     shared = {("system",), ("postgres",), ("redis",)}
     for item in items:
         if any(mark.args in shared for mark in item.iter_markers("xdist_group")):
@@ -84,7 +97,5 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def postgres_schema(postgres_server: PostgresServer) -> Iterator[PostgresSchema]:
     """An empty schema of its own for a test, which must have closed its connections in the end."""
-    schema = postgres_server.add_schema()
-    yield schema
-    asyncio.run(schema.wait_until_left())
-    asyncio.run(schema.drop())
+    with postgres_server.schema() as schema:
+        yield schema

@@ -10,7 +10,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -54,6 +55,16 @@ class PostgresServer:
         schema = PostgresSchema(self.url, f"test_{secrets.token_hex(8)}")
         asyncio.run(schema.run(f"CREATE SCHEMA {schema.name}"))
         return schema
+
+    @contextmanager
+    def schema(self) -> Iterator[PostgresSchema]:
+        """Give a new empty schema for a while; whoever uses it must have closed its connections in the end."""
+        schema = self.add_schema()
+        try:
+            yield schema
+        finally:
+            asyncio.run(schema.wait_until_left())
+            asyncio.run(schema.drop())
 
 
 class PostgresSchema:

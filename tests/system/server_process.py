@@ -36,6 +36,7 @@ class ServerProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         flags = {"port": str(self.port), "issuer": self.url, "data_dir": str(self.data), **settings}
+        self.workers = int(flags.get("workers", 1))
         self.arguments = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
         # Tests come from one address, and faster than people.
         self._environ = clean_environment() | {"TOKENKEEP_RATE_LIMITS": "off"} | dict(environ or {})
@@ -55,6 +56,16 @@ class ServerProcess:
     def log(self) -> str:
         """What the server has written to standard output and standard error, over all its lives."""
         return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    @property
+    def database_url(self) -> str | None:
+        """The database that was named; None where it is a file in the data directory."""
+        return self._environ.get("TOKENKEEP_DATABASE_URL")
+
+    @property
+    def secret(self) -> str:
+        """The server secret: the one that was given, or the one that was made at the first start."""
+        return self._environ.get("TOKENKEEP_SECRET") or (self.data / "secret").read_text().strip()
 
     @property
     def pid(self) -> int:

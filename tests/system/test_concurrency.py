@@ -11,6 +11,7 @@ import pytest
 from tests.system.conftest import Start, on_postgres
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 from tests.system.visitor import COOKIE, Visitor, cookie_in
+from tests.system.workers import workers_of
 
 PASSWORD = "correct-horse-battery"
 pytestmark = pytest.mark.slow
@@ -45,6 +46,7 @@ def check_one_successor(answers: list[httpx2.Response], before: str) -> str:
     return successor
 
 
+@pytest.mark.engines("sqlite", "fleet")
 async def test_parallel_refreshes_of_one_token_have_one_successor(server: ServerProcess):
     """Two hundred tabs that refresh with the same cookie all get an access token and the same next cookie."""
     server.add_user("Ada", PASSWORD)
@@ -58,6 +60,11 @@ async def test_parallel_refreshes_of_one_token_have_one_successor(server: Server
     assert len(tokens) == CROWD
     assert all(ada.get("/me", token=token).status_code == 200 for token in sorted(tokens)[:5])
     assert ada.refresh().status_code == 200
+    # Each of several processes has had its share: they agree on what others of them did.
+    with workers_of(server) as workers:
+        shares = [worker.answered("/refresh") for worker in workers]
+    assert sum(shares) == 2 * CROWD + 1
+    assert min(shares) > 0
 
 
 @on_postgres

@@ -7,7 +7,6 @@ import threading
 import httpx2
 import pytest
 
-from tests.system.conftest import on_sqlite
 from tests.system.server_process import ServerProcess
 from tests.system.visitor import Visitor
 
@@ -29,29 +28,29 @@ def crash(server: ServerProcess) -> None:
     server.start()
 
 
-@on_sqlite
-def test_what_was_answered_survives_a_crash(sqlite_server: ServerProcess):
+@pytest.mark.engines("sqlite")
+def test_what_was_answered_survives_a_crash(server: ServerProcess):
     """A login, a refresh, a logout and a command, each followed by a crash at once after the answer, have happened.
 
     A server that had forgotten the refresh would take the newer token for one from the future and end the session.
     """
-    ada = signed_in(sqlite_server)
-    crash(sqlite_server)
+    ada = signed_in(server)
+    crash(server)
     assert ada.signed_in()
     cookies = [ada.cookie]
     assert ada.refresh().status_code == 200
-    crash(sqlite_server)
+    crash(server)
     assert ada.signed_in()
     assert ada.refresh().status_code == 200
     cookies.append(ada.cookie)
     assert ada.logout().status_code == 200
-    crash(sqlite_server)
+    crash(server)
     assert ada.get("/me").json()["code"] == "invalid_token"
     for cookie in cookies:
         assert ada.refresh(cookie=cookie).json()["code"] == "no_valid_refresh_token"
     assert ada.login().status_code == 200
-    sqlite_server.command("users", "disable", "Ada")
-    crash(sqlite_server)
+    server.command("users", "disable", "Ada")
+    crash(server)
     assert ada.get("/me").json()["code"] == "invalid_token"
     assert ada.refresh().json()["code"] == "no_valid_refresh_token"
     assert ada.login().json()["code"] == "invalid_credentials"

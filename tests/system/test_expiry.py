@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import httpx2
+import pytest
 
-from tests.system.conftest import Start, on_sqlite
+from tests.system.conftest import Start
 from tests.system.server_process import wait_until
 from tests.system.visitor import Visitor
 
 PASSWORD = "correct-horse-battery"
 
 
-@on_sqlite
-def test_an_expired_access_token_is_refused_as_such(sqlite_start: Start):
+@pytest.mark.engines("sqlite")
+def test_an_expired_access_token_is_refused_as_such(start: Start):
     """An access token of one second is accepted, then refused with the reason that clients act on; a refresh helps."""
-    server = sqlite_start(access_ttl="1s", leeway="0s")
+    server = start(access_ttl="1s", leeway="0s")
     server.add_user("Ada", PASSWORD)
     ada = Visitor(server, "Ada", PASSWORD)
     assert ada.login().json()["expiresIn"] == 1

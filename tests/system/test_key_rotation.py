@@ -13,12 +13,13 @@ from typing import Any, Final, Self
 import httpx2
 import pytest
 
-from tests.system.conftest import SQLITE
+from tests.system.conftest import WORKERS, Start, sharing
 from tests.system.server_process import ServerProcess, wait_until
+from tests.system.workers import refused_everywhere
 from tokenkeep.jose import jwt
 from tokenkeep.verifier import CannotTell, InvalidToken, KeyFetching, TokenVerifier, key_cache
 
-pytestmark = SQLITE
+pytestmark = pytest.mark.engines("sqlite")
 
 PASSWORD: Final = "correct-horse-battery"
 LIFE: Final = 2.0
@@ -58,9 +59,13 @@ class HastyServer(ServerProcess):
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
+def server(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[ServerProcess]:
     """A running server with short lives, in which Ada can log in."""
-    with HastyServer(tmp_path, access_ttl="2s") as server:
+    environ, flags = {}, {"access_ttl": "2s"}
+    if engine == "fleet":
+        schema, redis = request.getfixturevalue("postgres_schema"), request.getfixturevalue("redis_server")
+        environ, flags = sharing(schema, redis), flags | {"workers": str(WORKERS)}
+    with HastyServer(tmp_path, environ=environ, **flags) as server:
         server.start()
         server.add_user("Ada", PASSWORD)
         yield server
@@ -71,7 +76,9 @@ class Session:
 
     def __init__(self, server: ServerProcess) -> None:
         # Nothing is encrypted here; reading the certificates of this machine would take most of the time.
-        self._client = httpx2.Client(base_url=server.url, trust_env=False, verify=False, timeout=10.0)
+        # A connection for each request: of several workers, another one may answer each time.
+        alone = httpx2.Limits(max_keepalive_connections=0)
+        self._client = httpx2.Client(base_url=server.url, trust_env=False, verify=False, timeout=10.0, limits=alone)
         self._refresh = ""
 
     def __enter__(self) -> Self:
@@ -153,21 +160,20 @@ def test_nobody_is_refused_while_keys_rotate(server: ServerProcess, monkeypatch:
         wait_until(lambda: kids[0] not in session.key_set() and bool(session.key_set()), "the first key has left")
 
 
-def test_a_revoked_key_is_worth_nothing_at_once(tmp_path: Path):
+def test_a_revoked_key_is_worth_nothing_at_once(start: Start):
     """After the command a running server refuses the key's tokens, signs with another, and publishes it no more."""
-    with ServerProcess(tmp_path) as server:
-        server.start()
-        server.add_user("Ada", PASSWORD)
-        with Session(server) as session:
-            old = session.token()
-            assert old is not None
-            assert session.me(old) == 200
-            kid = str(jwt.decode_unverified(old).header["kid"])
-            server.command("keys", "revoke", kid, "--yes")
-            wait_until(lambda: session.me(old) == 401, "the token is refused")
-            wait_until(lambda: kid not in session.key_set() and len(session.key_set()) == 2, "the key has left")
-            new = session.token()
-            assert new is not None, "the server signs again"
-            assert str(jwt.decode_unverified(new).header["kid"]) in session.key_set()
-            assert session.me(new) == 200
-            assert session.me(old) == 401
+    server = start()
+    server.add_user("Ada", PASSWORD)
+    with Session(server) as session:
+        old = session.token()
+        assert old is not None
+        assert session.me(old) == 200
+        kid = str(jwt.decode_unverified(old).header["kid"])
+        server.command("keys", "revoke", kid, "--yes")
+        assert refused_everywhere(server, old, within=LONGEST_WAIT)
+        wait_until(lambda: kid not in session.key_set() and len(session.key_set()) == 2, "the key has left")
+        new = session.token()
+        assert new is not None, "the server signs again"
+        assert str(jwt.decode_unverified(new).header["kid"]) in session.key_set()
+        assert session.me(new) == 200
+        assert session.me(old) == 401

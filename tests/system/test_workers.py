@@ -18,14 +18,13 @@ import pytest
 
 from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
-from tests.system.conftest import POSTGRES, SECRET
+from tests.system.conftest import FLEET, WORKERS, sharing
 from tests.system.server_process import ServerProcess, wait_until
 from tests.system.visitor import Visitor
 
 PASSWORD: Final = "correct-horse-battery"
 OPS_TOKEN: Final = "an-operations-token-of-32-chars."
-WORKERS: Final = 3
-pytestmark = [*POSTGRES, pytest.mark.slow]
+pytestmark = [*FLEET, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,7 @@ Prepare = Callable[..., ServerProcess]
 def prepare(tmp_path: Path, postgres_schema: PostgresSchema, redis: RedisServer) -> Iterator[Prepare]:
     """Prepares servers on one PostgreSQL and one Redis; all are killed in the end."""
     servers: list[ServerProcess] = []
-    shared = {
-        "TOKENKEEP_DATABASE_URL": postgres_schema.url,
-        "TOKENKEEP_REDIS_URL": redis.url,
-        "TOKENKEEP_REDIS_PREFIX": redis.new_prefix(),
-        "TOKENKEEP_SECRET": SECRET,
-        "TOKENKEEP_OPS_TOKEN": OPS_TOKEN,
-    }
+    shared = sharing(postgres_schema, redis) | {"TOKENKEEP_OPS_TOKEN": OPS_TOKEN}
 
     def add(directory: str = "node", *, environ: dict[str, str] | None = None, **flags: str) -> ServerProcess:
         (tmp_path / directory).mkdir(exist_ok=True)

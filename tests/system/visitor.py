@@ -7,6 +7,7 @@ from typing import Any, Final
 import httpx2
 
 from tests.system.server_process import ServerProcess
+from tests.system.workers import refused_everywhere
 
 COOKIE: Final = "refreshToken"
 
@@ -51,6 +52,10 @@ class Visitor:
     def signed_in(self) -> bool:
         """Tell whether the access token in memory is accepted."""
         return self.get("/me").status_code == 200
+
+    def shut_out(self, *, within: float | None = None) -> bool:
+        """Tell whether every process of the server refuses the access token in memory, as `refused_everywhere` does."""
+        return refused_everywhere(self._server, self.access_token, within=within)
 
     def _post(self, path: str, *, cookie: str | None = None, **options: Any) -> httpx2.Response:
         headers = {"Cookie": f"{COOKIE}={cookie}"} if cookie is not None else {}

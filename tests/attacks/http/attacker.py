@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from tests.system.stored import Ask, asking_file
 from tokenkeep.server import AuthServer
 
 JSON: Final = ("Content-Type", "application/json")
@@ -137,7 +136,7 @@ class Attacker:
 
     def state(self) -> list[Any]:
         """Return all rows that matter, to be compared with later ones."""
-        return state_of(self.server.settings.data_dir)
+        return state_of(asking_file(self.server.settings.data_dir))
 
     async def document(self) -> dict[str, Any]:
         """Return the OpenAPI document that the server serves."""
@@ -171,13 +170,9 @@ async def pieces_as_messages(pieces: Iterable[bytes]) -> AsyncIterator[Message]:
     await asyncio.Event().wait()
 
 
-def state_of(data_dir: Path) -> list[Any]:
+def state_of(ask: Ask) -> list[Any]:
     """Return all rows of a server's database but the audit trail, which may tell of refusals."""
-    connection = sqlite3.connect(f"{(data_dir / 'tokenkeep.db').as_uri()}?mode=ro", uri=True)
-    try:
-        return [(table, sorted(connection.execute(f"SELECT * FROM {table}"), key=repr)) for table in _STATE]
-    finally:
-        connection.close()
+    return [(table, sorted(ask(f"SELECT * FROM {table}"), key=repr)) for table in _STATE]
 
 
 def filled(template: str) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import argon2
 import pytest
 
 from tests.attacks.http.attacker import NAME, PASSWORD, Attacker
 from tests.attacks.http.wire import Target
+from tests.system.conftest import WORKERS, sharing
 from tests.system.server_process import ServerProcess
 from tokenkeep.observability import set_up_logging
 from tokenkeep.passwords.argon2id import Argon2id
@@ -67,10 +69,28 @@ def log() -> Log:
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-@pytest.fixture(scope="package")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests with sockets attack a fleet too, if one is asked for."""
+    for item in items:
+        if "target" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.fleet)
+
+
+def _life(fixture_name: str, config: pytest.Config) -> Literal["package", "module"]:
+    """Return how long the target lives: while it is connected to the shared PostgreSQL, no other test can use that."""
+    return "module" if config.getoption("--fleet") else "package"
+
+
+@pytest.fixture(scope=_life)
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A real server that logs everything, with one account; tests that use it belong to the xdist group `system`."""
-    with ServerProcess(tmp_path_factory.mktemp("attacked"), log_level="debug") as process:
+    directory = tmp_path_factory.mktemp("attacked")
+    with ExitStack() as stack:
+        environ, flags = {}, {"log_level": "debug"}
+        if request.config.getoption("--fleet"):
+            schema = stack.enter_context(request.getfixturevalue("postgres_server").schema())
+            environ, flags = sharing(schema, request.getfixturevalue("redis_server")), flags | {"workers": str(WORKERS)}
+        process = stack.enter_context(ServerProcess(directory, environ=environ, **flags))
         process.start()
         process.add_user(NAME, PASSWORD, role="admin")
         yield Target(process)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import time
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.attacks.http.wire import Answer, Target
 from tests.system.server_process import wait_until
+from tests.system.stored import stored_by
 from tokenkeep.jose import jwt
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -108,9 +108,4 @@ def _accounts(target: Target) -> list[dict[str, Any]]:
 
 
 def _rows(target: Target, table: str) -> list[dict[str, Any]]:
-    connection = sqlite3.connect(f"{(target.process.data / 'tokenkeep.db').as_uri()}?mode=ro", uri=True)
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
-    finally:
-        connection.close()
+    return stored_by(target.process)(f"SELECT * FROM {table}")

@@ -16,6 +16,7 @@ from tests.attacks.http.attacker import JSON, NAME, PASSWORD
 from tests.attacks.http.conftest import Log, OpenServer
 from tests.attacks.http.wire import Target
 from tests.system.server_process import ServerProcess, wait_until
+from tests.system.workers import workers_of
 from tokenkeep.jose.encoding import decode_base64url
 from tokenkeep.settings import Secret
 
@@ -177,9 +178,8 @@ def _ask(target: Target, *, wait: int = 30) -> bytes:
 
 
 def _waiting(target: Target) -> int:
-    lines = target.process.request("GET", "/metrics").text.splitlines()
-    [value] = [line.rpartition(" ")[2] for line in lines if line.startswith("tokenkeep_feed_waiting ")]
-    return int(float(value))
+    with workers_of(target.process) as workers:
+        return int(sum(worker.metric("tokenkeep_feed_waiting") for worker in workers))
 
 
 def _revoke(process: ServerProcess, count: int) -> None:

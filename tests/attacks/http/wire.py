@@ -13,6 +13,8 @@ import pytest
 
 from tests.attacks.http.attacker import NAME, PASSWORD, check_problem, state_of
 from tests.system.server_process import ServerProcess, wait_until
+from tests.system.stored import stored_by
+from tests.system.workers import workers_of
 
 LONGEST_ANSWER: Final = 10.0
 """Seconds in which anything but a slow body must be answered."""
@@ -169,7 +171,7 @@ class Target:
 
     def state(self) -> list[Any]:
         """Return all rows that matter, to be compared with later ones."""
-        return state_of(self.process.data)
+        return state_of(stored_by(self.process))
 
     def lines(self, since: int = 0) -> list[dict[str, Any]]:
         """Return what was logged since a position of the log; each line must be one JSON object."""
@@ -186,13 +188,12 @@ class Target:
         return of_request()
 
     def memory(self) -> int:
-        """Return the resident memory of the worker in bytes, as it tells itself."""
-        answer = self.exchange(self.get("/metrics"))
-        assert answer is not None
-        match = re.search(rb"^process_resident_memory_bytes (\S+)$", answer.body, re.MULTILINE)
-        if match is None:
+        """Return the resident memory of all workers in bytes, as they tell themselves."""
+        with workers_of(self.process) as workers:
+            told = [worker.metric("process_resident_memory_bytes") for worker in workers]
+        if not all(told):
             pytest.skip("only Linux tells a process's memory in /proc")
-        return int(float(match[1]))
+        return int(sum(told))
 
     def healthy(self) -> bool:
         """Tell whether the server is ready and lets people in."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from typing import Any, Final
@@ -13,13 +14,12 @@ import httpx2
 
 from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess
 from tests.system.visitor import COOKIE, cookie_in
+from tests.system.workers import SPREAD, Worker, workers_of
 from tokenkeep.jose import jwt
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
 FIREFOX: Final = "Firefox"
-SPREAD: Final = 3.0
-"""Seconds in which every process must know of an end; how fast it really is, is tested elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,27 @@ class Arena:
         self.operator = operator
         self._transport = transport
         self._turns = cycle(servers)
+        self._workers: dict[int, list[Worker]] = {}
+        self._open = ExitStack()
+
+    def workers(self) -> list[Worker]:
+        """Return every process of every server."""
+        for server in self.servers:
+            if server.pid not in self._workers:
+                self._workers[server.pid] = self._open.enter_context(workers_of(server))
+        return [worker for server in self.servers for worker in self._workers[server.pid]]
+
+    def close(self) -> None:
+        """Hang up on all of them."""
+        self._open.close()
 
     async def ask(
-        self, method: str, path: str, *, server: ServerProcess | None = None, agent: str = FIREFOX, **sent: Any
+        self, method: str, path: str, *, worker: Worker | None = None, agent: str = FIREFOX, **sent: Any
     ) -> httpx2.Response:
         """Send a request and return the answer, which must be a decision: neither an error nor an excuse.
 
         Args:
-            server: whom to ask; whose turn it is when None.
+            worker: whom to ask; when None, whoever answers for the server whose turn it is.
             sent: `cookie`, `access` and `json`, each if there is one.
         """
         headers = {"User-Agent": agent}
@@ -88,11 +101,10 @@ class Arena:
             headers["Cookie"] = f"{COOKIE}={sent['cookie']}"
         if sent.get("access"):
             headers["Authorization"] = f"Bearer {sent['access']}"
-        url = f"{(server or next(self._turns)).url}{path}"
-        request = httpx2.Request(method, url, headers=headers, json=sent.get("json"))
-        async with asyncio.timeout(LONGEST_WAIT):
-            answer = await self._transport.handle_async_request(request)
-            await answer.aread()
+        if worker is not None:
+            answer = await asyncio.to_thread(worker.request, method, path, headers=headers, json=sent.get("json"))
+        else:
+            answer = await self._send(method, path, headers, sent.get("json"))
         assert answer.status_code < 500, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
@@ -118,31 +130,38 @@ class Arena:
         assert hold is not None
         return hold
 
-    async def opens(self, hold: Hold, server: ServerProcess) -> bool:
-        """Tell whether a server accepts an access token."""
-        return (await self.ask("GET", "/me", access=hold.access, server=server)).status_code == 200
+    async def opens(self, hold: Hold, worker: Worker) -> bool:
+        """Tell whether a process accepts an access token."""
+        return (await self.ask("GET", "/me", access=hold.access, worker=worker)).status_code == 200
 
-    async def until(self, hold: Hold, server: ServerProcess, *, opens: bool) -> None:
-        """Return when a server accepts an access token, or refuses it, as it must once it can know."""
+    async def until(self, hold: Hold, worker: Worker, *, opens: bool) -> None:
+        """Return when a process accepts an access token, or refuses it, as it must once it can know."""
         deadline = time.monotonic() + SPREAD
-        while await self.opens(hold, server) != opens:
+        while await self.opens(hold, worker) != opens:
             assert time.monotonic() < deadline, f"an access token is {'refused' if opens else 'accepted'}"
             await asyncio.sleep(PAUSE)
 
     async def check_dead(self, holds: Sequence[Hold]) -> None:
-        """Fail if any token of these is good for anything, on any server, once all can know of the end."""
+        """Fail if any token of these is good for anything, in any process, once all can know of the end."""
         for hold in holds:
-            for server in self.servers:
-                assert (await self.ask("POST", "/refresh", cookie=hold.cookie, server=server)).status_code == 401
-                await self.until(hold, server, opens=False)
+            for worker in self.workers():
+                assert (await self.ask("POST", "/refresh", cookie=hold.cookie, worker=worker)).status_code == 401
+                await self.until(hold, worker, opens=False)
 
     async def check_alive(self, person: Person, hold: Hold) -> Hold:
-        """Fail unless both tokens are good on every server; returns the next pair."""
-        for server in self.servers:
-            assert await self.opens(hold, server)
+        """Fail unless both tokens are good in every process; returns the next pair."""
+        for worker in self.workers():
+            assert await self.opens(hold, worker)
         renewed = await self.refresh(person, hold)
         assert renewed is not None
         return renewed
+
+    async def _send(self, method: str, path: str, headers: dict[str, str], json: Any) -> httpx2.Response:
+        request = httpx2.Request(method, f"{next(self._turns).url}{path}", headers=headers, json=json)
+        async with asyncio.timeout(LONGEST_WAIT):
+            answer = await self._transport.handle_async_request(request)
+            await answer.aread()
+        return answer
 
     def _keep(self, person: Person, answer: httpx2.Response) -> Hold | None:
         if answer.status_code != 200:

@@ -1,8 +1,7 @@
-"""One server on SQLite, then two on one PostgreSQL and Redis, then two behind PgBouncer, for all races."""
+"""One server on SQLite, then three workers on PostgreSQL and Redis, then two nodes behind PgBouncer, for all races."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.pgbouncer import pooled
-from tests.system.conftest import POSTGRES, SECRET, SQLITE
+from tests.system.conftest import SECRET, WORKERS, sharing
 from tests.system.races.arena import Arena, operator_settings
 from tests.system.server_process import ServerProcess
 from tokenkeep.server import AuthServer
@@ -26,41 +25,28 @@ class Site:
     settings: Settings
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param("sqlite", marks=SQLITE),
-        pytest.param("postgres", marks=POSTGRES),
-        pytest.param("pgbouncer", marks=POSTGRES),
-    ],
-)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def site(request: pytest.FixtureRequest, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Running servers on each engine in turn."""
     directory = tmp_path_factory.mktemp("races")
     with ExitStack() as stack:
-        if request.param == "sqlite":
+        if engine == "sqlite":
             server = stack.enter_context(ServerProcess(directory))
             server.start()
             yield Site([server], operator_settings(server))
             return
-        schema = request.getfixturevalue("postgres_server").add_schema()
-        stack.callback(lambda: asyncio.run(schema.drop()))
-        stack.callback(lambda: asyncio.run(schema.wait_until_left()))
-        url = stack.enter_context(pooled(schema)) if request.param == "pgbouncer" else schema.url
-        redis = request.getfixturevalue("redis_server")
-        environ = {
-            "TOKENKEEP_DATABASE_URL": stack.enter_context(pooled(schema))
-            if request.param == "pgbouncer"
-            else schema.url,
-            "TOKENKEEP_REDIS_URL": redis.url,
-            "TOKENKEEP_REDIS_PREFIX": redis.new_prefix(),
-            "TOKENKEEP_SECRET": SECRET,
-        }
-        first = stack.enter_context(ServerProcess(directory, environ=environ))
-        first.start()
-        second = stack.enter_context(ServerProcess(directory, environ=environ, issuer=first.url))
-        second.start()
-        yield Site([first, second], operator_settings(first, database_url=Secret(url), secret=Secret(SECRET)))
+        schema = stack.enter_context(request.getfixturevalue("postgres_server").schema())
+        environ = sharing(schema, request.getfixturevalue("redis_server"))
+        if engine == "pgbouncer":
+            environ["TOKENKEEP_DATABASE_URL"] = stack.enter_context(pooled(schema))
+        flags = {"workers": str(WORKERS)} if engine == "fleet" else {}
+        servers = [stack.enter_context(ServerProcess(directory, environ=environ, **flags))]
+        if engine == "pgbouncer":
+            servers.append(stack.enter_context(ServerProcess(directory, environ=environ, issuer=servers[0].url)))
+        for server in servers:
+            server.start()
+        url = Secret(environ["TOKENKEEP_DATABASE_URL"])
+        yield Site(servers, operator_settings(servers[0], database_url=url, secret=Secret(SECRET)))
 
 
 @pytest.fixture
@@ -69,7 +55,11 @@ async def arena(site: Site) -> AsyncIterator[Arena]:
     operator = AuthServer(site.settings)
     await operator.open_for_commands()
     try:
-        async with httpx2.AsyncHTTPTransport(verify=False) as transport:
-            yield Arena(site.servers, operator, transport)
+        # A connection for each request, so that those to one port are spread over all who listen there.
+        alone = httpx2.Limits(max_keepalive_connections=0)
+        async with httpx2.AsyncHTTPTransport(verify=False, limits=alone) as transport:
+            arena = Arena(site.servers, operator, transport)
+            yield arena
+            arena.close()
     finally:
         await operator.close()

@@ -10,7 +10,7 @@ from tests.system.races.arena import FIREFOX, Arena
 from tests.system.visitor import cookie_in
 from tokenkeep.domain.audit import EventFilter, EventKind
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.engines("sqlite", "fleet", "pgbouncer")]
 THIEF = "thief/1.0"
 
 
