@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -425,10 +426,18 @@ def start_haproxy(stages: dict[str, Stage], tmp_path: Path) -> Iterator[StartHap
             process = stack.enter_context(running(command, folder))
             (folder / "pid").write_text(str(process.pid))
             wait_until(stage.answers, "haproxy refuses requests")
+            wait_until(lambda: catches(process.pid, signal.SIGUSR2), "haproxy can be told to reload")
             stage.service.received.clear()
             return stage
 
         yield start
+
+
+def catches(pid: int, signum: signal.Signals) -> bool:
+    """Tell whether a process has a handler for a signal; until then it would miss it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (signum - 1) & 1)
 
 
 def export_and_reload(stage: Stage, keys: Iterable[Key]) -> None:

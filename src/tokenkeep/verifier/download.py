@@ -217,6 +217,9 @@ class _Connection:
         if event in _CONNECTED:
             self._streams.append(info["return_value"])
         if self._cut:
+            # Here, in the thread that reads: the library does not know yet that it has the newest of them.
+            for stream in self._streams:
+                stream.close()
             raise DownloadFailed("given up")
 
     def hang_up(self) -> None:
