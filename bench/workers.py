@@ -2,9 +2,10 @@
 
     python bench/workers.py [--database-url URL] [--rounds N]
 
-`GET /me` with an access token, and `POST /refresh`, on PostgreSQL with Redis. Counted is the processor time of the
-server's main process and workers, and beside it that of PostgreSQL and of Redis, if they were started here. Nothing is
-held to a core, and the client takes its share: the rate is what this machine did, not what the server can. Linux only.
+`GET /me` with an access token, `POST /refresh` and `POST /login`, on PostgreSQL with Redis. Counted is the processor
+time of the server's main process and workers, and beside it that of PostgreSQL and of Redis, if they were started here.
+Nothing is held to a core, and the client takes its share: the rate is what this machine did, not what the server can.
+Linux only.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from load import run_for
 from servers import Server, TokenkeepSession, processor_seconds, tokenkeep
 
 CONNECTIONS = 16
+LOGINS_AT_ONCE = 4
 WARM_UP_SECONDS = 1.0
 ROUND_SECONDS = 3.0
 
@@ -44,6 +46,7 @@ async def measure(server: Server, beside: Sequence[Place], rounds: int) -> dict[
     kinds: dict[str, list[Callable[[], Awaitable[None]]]] = {
         "GET /me": [session.me for session in sessions],
         "POST /refresh": [session.rotate for session in sessions],
+        "POST /login": [session.log_in for session in sessions[:LOGINS_AT_ONCE]],
     }
     measured = {kind: Measured() for kind in kinds}
     for steps in kinds.values():
@@ -86,6 +89,7 @@ def main() -> int:
                 tokenkeep(Path(folder), cores=everywhere, database=url, environ=environ) as server,
             ):
                 measured = asyncio.run(measure(server, (database, shared), options.rounds))
+                _, *resident = server.resident().values()
             for kind, found in measured.items():
                 median, beside = statistics.median(found.per_second), statistics.median(found.beside)
                 spread = f"{min(found.per_second):.0f} … {max(found.per_second):.0f}"
@@ -94,6 +98,7 @@ def main() -> int:
                     f"   at {statistics.median(found.rates):>5.0f}/s;"
                     f" PostgreSQL and Redis used {beside:.2f} s beside each"
                 )
+            print(f"  resident memory of each worker: {', '.join(f'{each:.0f}' for each in resident)} MiB", flush=True)
     return 0
 
 

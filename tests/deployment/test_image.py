@@ -19,6 +19,7 @@ from tests.system.server_process import ServerProcess
 from tokenkeep.cli.serve import DRAIN
 from tokenkeep.settings import load
 from tokenkeep.settings.safety import judge_safety
+from tokenkeep.storage.redis_address import RedisAddress
 from tokenkeep.storage.sql.postgres_address import PostgresAddress
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -63,7 +64,12 @@ def services(name: str) -> dict[str, Any]:
 
 COMPOSE: Final = services("compose.yaml")
 ON_POSTGRES: Final = services("deploy/compose.postgres.yaml")
-EVERY_SERVICE: Final = [*COMPOSE.items(), ("postgres", ON_POSTGRES["postgres"])]
+FLEET: Final = services("deploy/compose.fleet.yaml")
+EVERY_SERVICE: Final = [
+    *COMPOSE.items(),
+    ("postgres", ON_POSTGRES["postgres"]),
+    *((name, FLEET[name]) for name in ("tokenkeep2", "redis")),
+]
 
 
 # ------------------------------------------------------------------------------------------------- Dockerfile
@@ -185,9 +191,9 @@ def test_the_settings_of_compose_are_known_and_safe(tmp_path: Path):
 
 def test_secrets_come_as_files():
     """No compose file holds a secret; each is a file of the folder secrets/, given to who needs it."""
-    for name in ("compose.yaml", "deploy/compose.postgres.yaml"):
+    for name in ("compose.yaml", "deploy/compose.postgres.yaml", "deploy/compose.fleet.yaml"):
         document = yaml.safe_load((ROOT / name).read_text("utf-8"))
-        for secret, source in document["secrets"].items():
+        for secret, source in document.get("secrets", {}).items():
             assert source == {"file": f"./secrets/{secret}"}
         for service in document["services"].values():
             named = {path.removeprefix("/run/secrets/") for path in _secret_files(service)}
@@ -210,7 +216,35 @@ def test_compose_reaches_the_database_over_a_socket_with_a_password():
 
 def test_docker_waits_until_the_server_has_drained():
     """A stopped container is killed later than the server itself gives up on requests."""
-    assert int(COMPOSE["tokenkeep"]["stop_grace_period"].removesuffix("s")) >= DRAIN + 5
+    for node in (COMPOSE["tokenkeep"], FLEET["tokenkeep2"]):
+        assert int(node["stop_grace_period"].removesuffix("s")) >= DRAIN + 5
+
+
+def test_both_nodes_of_the_fleet_are_set_up_alike():
+    """The second node has what the first one has with all files laid over each other, but a data volume of its own."""
+    first, second = COMPOSE["tokenkeep"], FLEET["tokenkeep2"]
+    layers = (first, ON_POSTGRES["tokenkeep"], FLEET["tokenkeep"])
+    merged = {name: value for layer in layers for name, value in layer["environment"].items()}
+    assert second["environment"] == merged
+    assert second["secrets"] == [secret for layer in layers for secret in layer.get("secrets", [])]
+    assert [volume.replace("data2:", "data:") for volume in second["volumes"]] == [
+        volume for layer in layers for volume in layer["volumes"]
+    ]
+    alike = ("image", "restart", "user", "read_only", "tmpfs", "mem_limit", "pids_limit", "ulimits", "networks")
+    assert {name: second[name] for name in alike} == {name: first[name] for name in alike}
+
+
+def test_the_fleet_meets_where_it_says():
+    """Redis listens where the nodes look for it, and the proxy is told of both nodes by its file's own variable."""
+    address = RedisAddress.parse(FLEET["tokenkeep"]["environment"]["TOKENKEEP_REDIS_URL"])
+    redis = FLEET["redis"]
+    assert address.socket in redis["command"]
+    assert redis["healthcheck"]["test"][:3] == ["CMD", "redis-cli", "-s"]
+    assert "redis-socket:/run/redis" in redis["volumes"]
+    nodes = FLEET["proxy"]["environment"]["TOKENKEEP_NODES"].split()
+    assert nodes == [f"{name}:8000" for name in ("tokenkeep", "tokenkeep2")]
+    assert "{$TOKENKEEP_NODES:" in (DEPLOY / "fleet.Caddyfile").read_text("utf-8")
+    assert FLEET["proxy"]["volumes"] == ["./deploy/fleet.Caddyfile:/etc/caddy/Caddyfile:ro"]
 
 
 def _secret_files(service: dict[str, Any]) -> Iterator[str]:

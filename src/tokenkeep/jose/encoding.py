@@ -226,7 +226,7 @@ def _plain(value: Any, depth: int) -> Any:
         for name, item in value.items():
             if type(name) is not str:
                 raise WrongType(f"names in JSON are strings, not {type(name).__name__}")
-            plain[name] = _plain(item, depth - 1)
+            plain[name] = item if type(item) in _SIMPLE else _plain(item, depth - 1)
         return plain
     if isinstance(value, str):
         return str.__str__(value)  # of a member of an enumeration its value

@@ -1,0 +1,125 @@
+"""The balancers of docs/fleet.md, run by the real HAProxy and Caddy where installed: one of their nodes is gone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import pytest
+
+from tests.certificate import Certificate
+from tests.deployment.proxy_process import Site, changed, running
+from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
+
+PASSWORD: Final = "correct-horse-battery"
+PAGE: Final = (Path(__file__).resolve().parents[2] / "docs/fleet.md").read_text("utf-8")
+
+
+def haproxy(site: Site, gone: int) -> list[str]:
+    """Set HAProxy up with the page's section in place of the last one of its file, and return its command."""
+    folder = site.folder
+    (folder / "both.pem").write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    text = changed(
+        "haproxy.cfg",
+        {"bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl", "/etc/haproxy/auth.example.com.pem": f"{folder}/both.pem"},
+    )
+    [section] = re.findall(r"^```haproxy\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for written, tried in (("10.0.0.11:8000", gone), ("10.0.0.12:8000", site.upstream)):
+        assert written in section
+        section = section.replace(written, f"127.0.0.1:{tried}")
+    (folder / "haproxy.cfg").write_text(text.partition("\nbackend tokenkeep\n")[0] + "\n" + section)
+    return ["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"]
+
+
+def caddy(site: Site, gone: int) -> list[str]:
+    """Set Caddy up with its file for fleets, and return its command."""
+    text = changed(
+        "fleet.Caddyfile",
+        {
+            "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
+            "{$TOKENKEEP_SITE:auth.example.com} {": f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n"
+            f"\ttls {site.folder}/cert.pem {site.folder}/key.pem",
+            "{$TOKENKEEP_NODES:127.0.0.1:8000 127.0.0.1:8001}": f"127.0.0.1:{gone} 127.0.0.1:{site.upstream}",
+        },
+    )
+    (site.folder / "Caddyfile").write_text(text)
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
+
+
+BALANCERS: Final[Mapping[str, Callable[[Site, int], list[str]]]] = {"haproxy": haproxy, "caddy": caddy}
+
+
+class _Ready(BaseHTTPRequestHandler):
+    """Says that it is ready, and knows nothing else."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.server.asked.append(self.headers.get("X-Forwarded-For"))  # type: ignore[attr-defined]
+
+
+@contextmanager
+def another_node() -> Iterator[HTTPServer]:
+    """Stand in for a node that is about to go."""
+    server = HTTPServer(("127.0.0.1", 0), _Ready)
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(LONGEST_WAIT)
+
+
+@pytest.fixture(params=list(BALANCERS))
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[httpx2.Client]:
+    """A client of a balancer with two nodes, one of which has gone just now, so that no check has noticed it yet."""
+    name = request.param
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    port = free_port()
+    context = Certificate(tmp_path, "localhost").context()
+    transport = httpx2.HTTPTransport(verify=context, trust_env=False)
+    with (
+        ServerProcess(tmp_path, issuer=f"https://localhost:{port}", trusted_proxies="127.0.0.1") as server,
+        ExitStack() as balancing,
+        httpx2.Client(base_url=f"https://localhost:{port}", transport=transport, timeout=LONGEST_WAIT) as opened,
+    ):
+        server.start()
+        server.add_user("Ada", PASSWORD)
+        with another_node() as leaving:
+            command = BALANCERS[name](Site(port, server.port, tmp_path), leaving.server_port)
+            balancing.enter_context(running(command, tmp_path))
+            # Both get requests: the one that leaves has answered some that came past the balancer.
+            wait_until(lambda: _answered(opened) and any(leaving.asked), f"{name} spreads requests")  # type: ignore[attr-defined]
+        yield opened
+
+
+def _answered(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_nobody_notices_a_node_that_has_gone(client: httpx2.Client):
+    """From the first request on each is answered by the node that is there, also those that change something."""
+    assert client.post("/login", json={"name": "Ada", "password": PASSWORD}).status_code == 200
+    for _ in range(5):
+        assert client.get("/readyz").json() == {"status": "ok"}
+        assert client.post("/refresh").status_code == 200
+    assert client.post("/logout").json() == {"ok": True}
