@@ -128,10 +128,8 @@ class Crowd:
 
     def go_on(self, refreshes: int, *, within: float = 120.0) -> None:
         """Return when so many refreshes more have been answered."""
-        goal = self.figures.did["refresh"] + refreshes
-        wait_until(
-            lambda: self.figures.did["refresh"] >= goal or bool(self.figures.wrong), "people go on", within=within
-        )
+        figures, goal = self.figures, self.figures.did["refresh"] + refreshes
+        wait_until(lambda: figures.did["refresh"] >= goal or bool(figures.wrong), "people go on", within=within)
 
     def check(self) -> None:
         """Hold every node to what was told: nothing that ended lives, and nobody has been logged out."""

@@ -38,7 +38,9 @@ class Plan:
         bound: seconds in which every node must refuse what has ended.
         patience: seconds that a client waits for an answer.
         pace: seconds between two refreshes of one session.
-        clocks: the environment of each node on top of the common one.
+        flags: settings of every node.
+        environ: what is added to the environment of each.
+        killing: whether processes are killed, and so replaced.
     """
 
     nodes: int = 1
@@ -49,6 +51,7 @@ class Plan:
     pace: float = 0.1
     flags: Mapping[str, str] = field(default_factory=dict)
     environ: Sequence[Mapping[str, str]] = ()
+    killing: bool = False
 
 
 class Drill:
@@ -58,6 +61,7 @@ class Drill:
         self.nodes = nodes
         self.cluster = cluster
         self.redis = redis
+        self._begun = None if plan.killing else self._processes()
         self.crowd = Crowd(nodes, bound=plan.bound, people=plan.people, patience=plan.patience, pace=plan.pace)
 
     def wait_for_recovery(self) -> None:
@@ -72,13 +76,21 @@ class Drill:
         """Hold everything to its promises, once the people have gone home."""
         self.crowd.end()
         self.crowd.check()
+        assert self._begun is None or self._processes() == self._begun, "a process was replaced"
         found = self.crowd.figures.wrong + list(broken_rules(asking(self.cluster.url())))
         for node in self.nodes:
             if "Traceback" in node.log:
                 found.append(f"a traceback in the log: {node.log[node.log.index('Traceback') :][:2000]}")
             assert node.stop() == 0
-        print(self.crowd.figures)
+        print(f"\n{self.crowd.figures}")
         assert found == []
+
+    def _processes(self) -> list[str]:
+        found = []
+        for node in self.nodes:
+            with workers_of(node) as workers:
+                found += [str(node.pid), *sorted(worker.process for worker in workers)]
+        return found
 
 
 @contextmanager
