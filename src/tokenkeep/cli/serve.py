@@ -170,7 +170,7 @@ class _Server(MPServer):
         Otherwise two kills of one worker within seconds, by whom it may be, would end the others and the server.
         """
         killed = [each for each in workers if (self.wrks[each].inner.exitcode or 0) < 0]
-        super()._respawn_workers(workers, *targets, **options)  # type: ignore[no-untyped-call]
+        super()._respawn_workers(workers, *targets, **options)
         for each in killed:
             self.respawned_wrks.pop(each, None)
 
