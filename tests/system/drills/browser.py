@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 import httpx2
@@ -75,9 +75,18 @@ class Figures:
 class Browser:
     """Asks one node until that fails, then the next, each time over a new connection; comes back after a while."""
 
-    def __init__(self, urls: Sequence[str], figures: Figures, *, home: int = 0, patience: float = 5.0) -> None:
-        """Prefer the node with the number `home`; wait `patience` seconds for an answer."""
+    def __init__(
+        self, urls: Sequence[str], figures: Figures, *, spared: Container[int] = (), home: int = 0, patience: float = 5
+    ) -> None:
+        """Ask some node.
+
+        Args:
+            spared: the numbers of nodes that are not to be asked now, since they are not ready, as a proxy finds out.
+            home: the number of the node to prefer.
+            patience: seconds to wait for an answer.
+        """
         self._urls = urls
+        self._spared = spared
         self._figures = figures
         self._home = self._at = home % len(urls)
         self._back_at = 0.0
@@ -102,6 +111,8 @@ class Browser:
             tries += 1
             if time.monotonic() >= self._back_at:
                 self._at = self._home
+            if self._at in self._spared:
+                self._at = (self._at + 1) % len(self._urls)
             answer = self.try_once(self._at, method, path, headers=headers, json=json)
             if answer is not None and answer.status_code != 503:
                 self._figures.decided(seconds=time.monotonic() - began, tries=tries)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ import pytest
 from tests.redis_server import RedisServer
 from tests.system.conftest import FLEET, SECRET
 from tests.system.drills.crowd import Crowd, seconds_until
+from tests.system.drills.plan import Plan
 from tests.system.recovery.consistency import broken_rules
 from tests.system.server_process import ServerProcess
 from tests.system.stored import asking
@@ -24,34 +24,6 @@ from tests.system.surroundings.cluster import Cluster
 from tests.system.workers import workers_of
 
 MARKS: Final = [*FLEET, pytest.mark.slow]
-STALENESS: Final = 5.0
-"""Seconds for which a process may not have heard of an end; past them it answers 503. The default setting."""
-SPREAD: Final = 2.0
-"""Seconds in which processes that can read the database refuse what has ended: one, on a machine with much to do."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a drill is set up.
-
-    Attributes:
-        bound: seconds in which every node must refuse what has ended.
-        patience: seconds that a client waits for an answer.
-        pace: seconds between two refreshes of one session.
-        flags: settings of every node.
-        environ: what is added to the environment of each.
-        killing: whether processes are killed, and so replaced.
-    """
-
-    nodes: int = 1
-    workers: int = 3
-    bound: float = STALENESS
-    people: int = 4
-    patience: float = 5.0
-    pace: float = 0.1
-    flags: Mapping[str, str] = field(default_factory=dict)
-    environ: Sequence[Mapping[str, str]] = ()
-    killing: bool = False
 
 
 class Drill:
@@ -62,7 +34,7 @@ class Drill:
         self.cluster = cluster
         self.redis = redis
         self._begun = None if plan.killing else self._processes()
-        self.crowd = Crowd(nodes, bound=plan.bound, people=plan.people, patience=plan.patience, pace=plan.pace)
+        self.crowd = Crowd(nodes, plan)
 
     def wait_for_recovery(self) -> None:
         """Return when every process of every node is ready again, and note how long that took."""
@@ -83,7 +55,7 @@ class Drill:
                 found.append(f"a traceback in the log: {node.log[node.log.index('Traceback') :][:2000]}")
             assert node.stop() == 0
         print(f"\n{self.crowd.figures}")
-        assert found == []
+        assert not found, "\n".join(found[:20])
 
     def _processes(self) -> list[str]:
         found = []

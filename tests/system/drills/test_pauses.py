@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.system.drills.drill import MARKS, Plan, drill, let_pass, paused
+from tests.system.drills.drill import MARKS, drill, let_pass, paused
+from tests.system.drills.plan import Plan
 
 pytestmark = MARKS
 

@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.system.drills.drill import MARKS, SPREAD, Plan, drill, let_pass
+from tests.system.drills.drill import MARKS, drill, let_pass
+from tests.system.drills.plan import SPREAD, Plan
 
 pytestmark = MARKS
 
