@@ -108,9 +108,7 @@ def test_a_clock_is_a_minute_off_and_set_right_again(tmp_path: Path):
             clock.set(seconds)
             noticed = seconds_until(lambda: not is_ready(wrong), "the node is not ready")
             running.crowd.spared.add(1)
-            print(
-                f"{seconds:+d} s: not ready after {noticed:.1f} s; {read(wrong, 'tokenkeep_clock_offset_seconds'):+.1f} s"
-            )
+            print(f"{seconds:+d} s: not ready after {noticed:.1f} s")
             assert is_ready(right)
             assert read(wrong, "tokenkeep_clock_offset_seconds") == pytest.approx(seconds, abs=1)
             assert read(right, "tokenkeep_clock_offset_seconds") == pytest.approx(0, abs=1)
