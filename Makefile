@@ -3,7 +3,7 @@
 # Written for GNU make 3.81 (the one macOS ships) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-fleet check format bench clean requirements help FORCE
+.PHONY: run test test-fleet drill check format bench clean requirements help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -34,6 +34,9 @@ test: $(VENV)/stamp-dev ## set up what is missing and run the tests; options for
 
 test-fleet: $(VENV)/stamp-dev ## the tests of a running server, with three workers on PostgreSQL and Redis; options as for test
 	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadgroup --fleet $(ARGS)
+
+drill: $(VENV)/stamp-dev ## break what the server relies on while people use it, and say what they saw of it; some minutes
+	@exec $(VENV)/bin/python -m pytest -n 0 -s --drills -m drill tests/system/drills $(ARGS)
 
 check: $(VENV)/stamp-dev ## formatting, lint, types and import rules
 	$(VENV)/bin/ruff format --check .

@@ -32,22 +32,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="of the tests of real servers, those that can, and no others: three workers on PostgreSQL and Redis",
     )
+    parser.addoption("--drills", action="store_true", help="the fault drills too, each of which takes a minute or so")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Group tests of real servers and databases by module: within one they share processes, between them nothing.
 
     Each process of the tests starts a PostgreSQL and a Redis of its own when a test first needs one. Where a fleet
-    was asked for, all other tests are left out.
+    was asked for, all other tests are left out; drills are run where they are asked for.
     """
+    if not config.getoption("--drills"):
+        _keep(config, items, [item for item in items if not item.get_closest_marker("drill")])
     if config.getoption("--fleet"):
-        chosen = [item for item in items if item.get_closest_marker("fleet")]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+        _keep(config, items, [item for item in items if item.get_closest_marker("fleet")])
     shared = {("system",), ("postgres",), ("redis",)}
     for item in items:
         if any(mark.args in shared for mark in item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], chosen: list[pytest.Item]) -> None:
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
 
 
 @pytest.fixture(autouse=True)

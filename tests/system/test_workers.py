@@ -113,18 +113,19 @@ def test_limits_are_those_of_one_server(prepare: Prepare):
 
 
 def test_a_worker_that_is_killed_is_replaced(server: ServerProcess):
-    """A new one is started, knows what was revoked, and counts as the others do; those keep answering."""
+    """A new one is started, knows what was revoked, and counts as the others do; also if it is killed again at once."""
     server.add_user("Ada", PASSWORD)
     gone, there = Visitor(server, "Ada", PASSWORD), Visitor(server, "Ada", PASSWORD)
     gone.login()
     there.login()
     gone.logout()
-    before = workers_of(server)
-    victim = min(before)
-    os.kill(victim, signal.SIGKILL)
-    wait_until(
-        lambda: len(workers_of(server)) == WORKERS and victim not in workers_of(server), "there are as many again"
-    )
+    for _ in range(2):
+        victim = max(workers_of(server))
+        os.kill(victim, signal.SIGKILL)
+        wait_until(
+            lambda gone=victim: len(workers_of(server)) == WORKERS and gone not in workers_of(server),
+            "there are as many again",
+        )
 
     def all_answer() -> bool:
         try:

@@ -148,7 +148,7 @@ def _check_certificate(settings: Settings) -> None:
 
 
 class _Server(MPServer):
-    """Granian, which replaces its worker on SIGHUP only by one that can start.
+    """Granian, which replaces its worker on SIGHUP only by one that can start, and one that was killed always.
 
     Certificate and key are looked up by their names for each worker: resolved once, links would lead every later one
     to files that a renewal has removed.
@@ -163,6 +163,16 @@ class _Server(MPServer):
         if cert is not None and key is not None:
             served, _, _, *more = self.ssl_ctx
             self.ssl_ctx = (served, str(cert.absolute()), str(key.absolute()), *more)  # type: ignore[assignment]
+
+    def _respawn_workers(self, workers: list[int], *targets: Any, **options: Any) -> None:
+        """Replace workers; one that was killed does not count as one that cannot live, however soon it happens again.
+
+        Otherwise two kills of one worker within seconds, by whom it may be, would end the others and the server.
+        """
+        killed = [each for each in workers if (self.wrks[each].inner.exitcode or 0) < 0]
+        super()._respawn_workers(workers, *targets, **options)
+        for each in killed:
+            self.respawned_wrks.pop(each, None)
 
     def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
         try:

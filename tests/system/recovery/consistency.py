@@ -10,6 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.system.stored import Ask
+
 _RULES: Final = {
     "a session without an account": """
         SELECT id FROM sessions WHERE account_id NOT IN (SELECT id FROM accounts)
@@ -74,22 +76,29 @@ _RULES: Final = {
         SELECT number FROM revocation_head WHERE number <> (SELECT coalesce(max(number), 0) FROM revocations)
     """,
     "a state of signing keys that is not there once": """
-        SELECT wanted FROM (SELECT 'active' AS wanted UNION SELECT 'upcoming')
+        SELECT wanted FROM (SELECT 'active' AS wanted UNION SELECT 'upcoming') AS states
         WHERE 1 <> (SELECT count(*) FROM signing_keys WHERE state = wanted)
     """,
 }
 
 
 def offences(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield everything in a database that must not be."""
+    """Yield everything in an SQLite database that must not be."""
     for complaint in connection.execute("PRAGMA integrity_check").fetchall():
         if complaint[0] != "ok":
             yield f"integrity: {complaint[0]}"
     for orphan in connection.execute("PRAGMA foreign_key_check").fetchall():
         yield f"orphan: {tuple(orphan)}"
+    with closing(connection.cursor()) as cursor:
+        cursor.row_factory = sqlite3.Row
+        yield from broken_rules(lambda sql: [dict(row) for row in cursor.execute(sql)])
+
+
+def broken_rules(ask: Ask) -> Iterator[str]:
+    """Yield everything that must not be in a database of either engine."""
     for name, sql in _RULES.items():
-        for row in connection.execute(sql).fetchall():
-            yield f"{name}: {row[0]}"
+        for row in ask(sql):
+            yield f"{name}: {next(iter(row.values()))}"
 
 
 @contextmanager
