@@ -11,7 +11,7 @@ import pytest
 from tests.system.races.arena import Arena, Hold, Person, gather
 from tests.system.races.conftest import Site
 
-pytestmark = [pytest.mark.slow, pytest.mark.engines("sqlite", "fleet", "pgbouncer")]
+pytestmark = [pytest.mark.slow, pytest.mark.engines("sqlite", "fleet")]
 
 NEW_PASSWORD = "another-good-password"
 ROUNDS = 3
