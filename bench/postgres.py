@@ -27,6 +27,7 @@ from tokenkeep.flows.login import Credentials
 from tokenkeep.flows.ports import Storage
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
+from tokenkeep.storage.sql.postgres import CONNECT_TIMEOUT
 from tokenkeep.storage.sql.postgres_transaction import PostgresTransaction
 
 NAME, PASSWORD = "Ada", "wombat-lantern-quarry-71"
@@ -128,8 +129,8 @@ def in_one_transaction(storage: Storage, session: Refreshing) -> Step:
 async def overhear(server: AuthServer, session: Refreshing) -> list[Statement]:
     """Return the two statements of a session's last refresh."""
     heard: list[Statement] = []
-    pool = server.graph.storage._database._pool  # type: ignore[attr-defined]
-    async with pool.acquire() as connection:
+    lending = server.graph.storage._database._lending  # type: ignore[attr-defined]
+    async with lending.lent(CONNECT_TIMEOUT) as connection:
         logger = heard.append
         connection.add_query_logger(lambda query: logger((query.query, list(query.args))))
     while not [sql for sql, _ in heard if "UPDATE sessions" in sql]:

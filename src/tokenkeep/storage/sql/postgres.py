@@ -14,6 +14,7 @@ from asyncpg.connect_utils import SessionAttribute
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.storage.sql.database import SqlTransaction
 from tokenkeep.storage.sql.postgres_address import UNREADABLE, AddressError, PostgresAddress
+from tokenkeep.storage.sql.postgres_connections import Connections
 from tokenkeep.storage.sql.postgres_outages import OUTAGES, explain_outage
 from tokenkeep.storage.sql.postgres_transaction import CLOCK, PostgresChange, PostgresTransaction
 
@@ -80,7 +81,7 @@ class PostgresDatabase:
         self._url = url
         self._connections = connections
         self._address: PostgresAddress | None = None
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._lending: Connections | None = None
 
     async def open(self) -> None:
         """Connect.
@@ -91,7 +92,7 @@ class PostgresDatabase:
         try:
             self._address = PostgresAddress.parse(self._url)
             pooled = self._address.pooled
-            self._pool = await asyncpg.create_pool(
+            pool = await asyncpg.create_pool(
                 self._address.url,
                 # What the address says of these was read already; the driver would read it otherwise.
                 host=[host for host, _ in self._address.hosts],
@@ -109,6 +110,7 @@ class PostgresDatabase:
                 statement_cache_size=0 if pooled else STATEMENTS,
                 max_cached_statement_lifetime=0,  # for ever: to prepare one again is a message more
             )
+            self._lending = Connections(pool)
             async with self._connection():
                 pass
         except AddressError as error:
@@ -119,13 +121,13 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Disconnect, after what is under way; what does not come to its end soon is cut off and undone."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
+        if self._lending is not None:
+            lending, self._lending = self._lending, None
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await pool.close()
+                    await lending.close()
             except TimeoutError:
-                pool.terminate()
+                lending.terminate()
 
     async def transact(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` in a transaction that writes; returns once it is durable."""
@@ -211,10 +213,10 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
-        if self._pool is None:
+        if self._lending is None:
             raise StorageUnavailable("the database is not open")
         with self._outages_named():
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+            async with self._lending.lent(CONNECT_TIMEOUT) as connection:
                 yield connection
 
     @contextmanager
