@@ -101,10 +101,7 @@ async def gone(request: Request) -> None:
 
 
 async def _receive(request: Request) -> bytes:
-    headers = request.headers
-    declared = headers.get("content-length", "0")
-    if declared == "0" and "content-length" in headers and "transfer-encoding" not in headers:
-        return b""  # nothing is to come, and no time need be watched
+    declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or len(declared) > 18 or int(declared) > LARGEST_BODY:
         raise RequestRefused("body_too_large")
     received = bytearray()
