@@ -127,7 +127,7 @@ def test_a_server_that_ends_keeps_nobody_waiting(server: ServerProcess, ask: str
     assert max(task.ended_at for task in tasks) - started < AT_ONCE * turns
     if ask != "SIGHUP":
         assert server.wait() == 0
-    assert "Killing" not in server.log
+        assert "Killing" not in server.log
     assert "Traceback" not in server.log
 
 
