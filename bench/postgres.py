@@ -136,6 +136,7 @@ async def overhear(server: AuthServer, session: Refreshing) -> list[Statement]:
     while not [sql for sql, _ in heard if "UPDATE sessions" in sql]:
         heard.clear()
         await session.refresh()
+        await asyncio.sleep(0)  # the driver tells of a statement in the loop's next round
     logger = [].append
     return [next(each for each in heard if words in each[0]) for words in ("AS dated", "UPDATE sessions")]
 
