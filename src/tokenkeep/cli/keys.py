@@ -25,6 +25,9 @@ from tokenkeep.server import AuthServer
 _BY_OPERATOR: Final = Authority(OPERATOR)
 _where = setting_options("data_dir")
 
+LONGEST_LINE: Final = 150
+"""Characters that the timetable of keys needs beside each other."""
+
 
 def _key_id(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
     if given is None:
@@ -141,7 +144,9 @@ def _show(plan: RotationPlan) -> None:
     for planned in plan.keys:
         instants = (planned.key.created_at, planned.signs_from, planned.signs_until, planned.leaves_at)
         table.add_row(planned.key.id, planned.key.algorithm, planned.key.state, *map(_instant, instants))
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    # Instants that are cut short say nothing: a narrow terminal wraps the lines instead.
+    width = max(Console().width, LONGEST_LINE)
+    Console(markup=False, highlight=False, emoji=False, width=width).print(table)
     if plan.waits_for is not None:
         click.echo(
             f"the upcoming key waits until every verifier accepts {plan.waits_for}; then run: "
