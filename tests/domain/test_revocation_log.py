@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tokenkeep.contract.revocation_feed import FeedEntry
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocation_log import RevocationLog
+from tokenkeep.domain.revocation_log import SHORTEST_SWEPT, RevocationLog
 
 
 def entry(number: int, expires_at: int = 1000) -> tuple[int, FeedEntry]:
@@ -93,3 +93,16 @@ def test_no_entry_goes_before_its_expiry(expiries: list[int], now: int):
     left = log.after(0)
     assert {each for _, each in numbered if each.expires_at > now} <= set(left)
     assert not left or left[0].expires_at > now
+
+
+def test_what_is_kept_for_long_holds_nothing_else():
+    """Behind an entry that is kept for days, a log holds at most twice what matters, and a reader misses none of it."""
+    log = RevocationLog()
+    log.take(Position("first", 1), [entry(1, 1_000_000)], after=0)
+    life = SHORTEST_SWEPT
+    for number in range(2, 10 * life):
+        log.take(Position("first", number), [entry(number, number + life)], after=number - 1)
+        log.forget_expired(number)
+        assert len(log) <= 2 * (life + 1)
+    assert numbers(log.after(0))[0] == 1
+    assert numbers(log.after(8 * life + life)) == list(range(9 * life + 1, 10 * life))

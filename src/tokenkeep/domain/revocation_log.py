@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import Final
 
 from tokenkeep.contract.revocation_feed import FeedEntry
 from tokenkeep.domain.history import Position
+
+SHORTEST_SWEPT: Final = 1_000
+"""Entries up to which a log is not worth sweeping."""
 
 
 class RevocationLog:
@@ -19,12 +23,13 @@ class RevocationLog:
     Numbers have no gaps, so what is missing between two of them has expired.
     """
 
-    __slots__ = ("_entries", "_numbers", "_position")
+    __slots__ = ("_entries", "_numbers", "_position", "_sweep_from")
 
     def __init__(self) -> None:
         self._position = Position("", 0)
         self._numbers: list[int] = []
         self._entries: list[FeedEntry] = []
+        self._sweep_from = SHORTEST_SWEPT
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -64,12 +69,16 @@ class RevocationLog:
         return tuple(self._entries[bisect_right(self._numbers, number) :])
 
     def forget_expired(self, now: float) -> None:
-        """Forget entries that no token can need any more, from the first on; `now` is in seconds since the epoch.
+        """Forget entries that no token can need any more; `now` is in seconds since the epoch.
 
-        Entries expire in the order of their numbers, but for clocks that were set back: an entry behind a later one
-        is kept as long as that one, which does no harm.
+        Most expire in the order of their numbers, and go from the first on. What stands behind one that is kept for
+        longer, such as a signing key, goes once the log has doubled: it never holds much more than twice what matters.
         """
         expired = 0
         while expired < len(self._entries) and self._entries[expired].expires_at <= now:
             expired += 1
         del self._numbers[:expired], self._entries[:expired]
+        if len(self._entries) >= self._sweep_from:
+            left = [at for at, entry in enumerate(self._entries) if entry.expires_at > now]
+            self._numbers, self._entries = [self._numbers[at] for at in left], [self._entries[at] for at in left]
+            self._sweep_from = max(SHORTEST_SWEPT, 2 * len(left))
