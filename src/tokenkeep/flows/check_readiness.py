@@ -9,6 +9,7 @@ from typing import Final
 from tokenkeep.domain.errors import StorageUnavailable, Unavailable
 from tokenkeep.domain.readiness import Need
 from tokenkeep.flows.ports import Storage
+from tokenkeep.flows.shared_work import look_at
 
 LONGEST_ANSWER: Final = 1.0
 """Seconds in which the database must answer a question that costs it nothing."""
@@ -43,7 +44,7 @@ class CheckReadiness:
     async def _outage(self) -> StorageUnavailable | None:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._storage.revision(), name="asking the database")
-            self._asking.add_done_callback(_look_at)
+            self._asking.add_done_callback(look_at)
         asked = self._asking
         await asyncio.wait({asked}, timeout=LONGEST_ANSWER)
         if not asked.done() or asked.cancelled():
@@ -57,9 +58,3 @@ class CheckReadiness:
         except StorageUnavailable as error:
             return error
         return None
-
-
-def _look_at(done: asyncio.Task[int]) -> None:
-    """Have an error that nobody waits for any more not be reported as one that was overlooked."""
-    if not done.cancelled():
-        done.exception()

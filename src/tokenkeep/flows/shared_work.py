@@ -32,7 +32,7 @@ class SharedWork(Generic[T]):
         """
         if self._next is None:
             self._next = asyncio.create_task(self._take_turn())
-            self._next.add_done_callback(_look_at)
+            self._next.add_done_callback(look_at)
         return await asyncio.shield(self._next)
 
     async def _take_turn(self) -> T:
@@ -41,7 +41,7 @@ class SharedWork(Generic[T]):
             return await self._run()
 
 
-def _look_at(done: asyncio.Task[T]) -> None:
+def look_at(done: asyncio.Task[T]) -> None:
     """Have an error that nobody waits for any more not be reported as one that was overlooked."""
     if not done.cancelled():
         done.exception()
