@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tokenkeep.domain.revocations import GREATEST_LEEWAY
-from tokenkeep.domain.signing_keys import KeyRecord, KeyState, missing_states
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState, in_state, missing_states
 
 KEY_SET_AGE: Final = 300_000
 """Milliseconds for which anyone may keep the published key set."""
@@ -92,12 +92,12 @@ class RotationPlan:
     @property
     def active(self) -> KeyRecord | None:
         """The key that signs."""
-        return _only(KeyState.ACTIVE, (planned.key for planned in self.keys))
+        return in_state(KeyState.ACTIVE, (planned.key for planned in self.keys))
 
     @property
     def upcoming(self) -> KeyRecord | None:
         """The key that follows it."""
-        return _only(KeyState.UPCOMING, (planned.key for planned in self.keys))
+        return in_state(KeyState.UPCOMING, (planned.key for planned in self.keys))
 
     @property
     def promotes(self) -> bool:
@@ -130,7 +130,7 @@ def plan_rotation(
         longest_access_life: milliseconds of the longest life of an access token ever configured.
     """
     present = tuple(keys)
-    active, upcoming = _only(KeyState.ACTIVE, present), _only(KeyState.UPCOMING, present)
+    active, upcoming = in_state(KeyState.ACTIVE, present), in_state(KeyState.UPCOMING, present)
     waits = active is not None and upcoming is not None and waits_for_verifiers(active, upcoming)
     promotion_at = None
     if active is not None and upcoming is not None and not waits:
@@ -178,7 +178,3 @@ def _planned(key: KeyRecord, now: int, promotion_at: int | None, *, interval: in
             return PlannedKey(key, key.activated_at, key.deactivated_at, leaves_at)
         case _:
             return PlannedKey(key, key.activated_at, key.deactivated_at, key.ended_at)
-
-
-def _only(state: KeyState, keys: Iterable[KeyRecord]) -> KeyRecord | None:
-    return next((key for key in keys if key.state is state), None)

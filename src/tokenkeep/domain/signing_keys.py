@@ -82,6 +82,11 @@ class SigningKey:
         return self.key if self.symmetric else self.key.public()
 
 
+def in_state(state: KeyState, keys: Iterable[KeyRecord]) -> KeyRecord | None:
+    """Return the first key in a state; there is at most one that signs, and one to follow it."""
+    return next((key for key in keys if key.state is state), None)
+
+
 def missing_states(present: Iterable[KeyState]) -> tuple[KeyState, ...]:
     """Return which of the two keys that must always exist do not: the one that signs, and the one to follow it."""
     states = set(present)

@@ -70,9 +70,7 @@ async def retire(tx: Transaction, record: KeyRecord, by: Authority) -> None:
     Raises:
         Overtaken: it is not what it was.
     """
-    if not await tx.signing_keys.end(record, KeyState.RETIRED, now=tx.now):
-        raise Overtaken
-    await tx.audit.record(by.event(EventKind.SIGNING_KEY_RETIRED, tx.now, detail=record.id))
+    await _end(tx, record, by, state=KeyState.RETIRED, kind=EventKind.SIGNING_KEY_RETIRED)
 
 
 async def revoke(tx: Transaction, record: KeyRecord, by: Authority) -> None:
@@ -81,6 +79,10 @@ async def revoke(tx: Transaction, record: KeyRecord, by: Authority) -> None:
     Raises:
         Overtaken: it is not what it was.
     """
-    if not await tx.signing_keys.end(record, KeyState.REVOKED, now=tx.now):
+    await _end(tx, record, by, state=KeyState.REVOKED, kind=EventKind.SIGNING_KEY_REVOKED)
+
+
+async def _end(tx: Transaction, record: KeyRecord, by: Authority, *, state: KeyState, kind: EventKind) -> None:
+    if not await tx.signing_keys.end(record, state, now=tx.now):
         raise Overtaken
-    await tx.audit.record(by.event(EventKind.SIGNING_KEY_REVOKED, tx.now, detail=record.id))
+    await tx.audit.record(by.event(kind, tx.now, detail=record.id))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tokenkeep.domain.audit import SYSTEM
 from tokenkeep.domain.key_rotation import waits_for_verifiers
-from tokenkeep.domain.signing_keys import KeyRecord, KeyState, missing_states
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState, in_state, missing_states
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.change_keys import Overtaken, add_key, draw_key, retire
 from tokenkeep.flows.ports import Storage, Transaction
@@ -78,8 +78,7 @@ def _replaced(present: list[KeyRecord], wanted: str) -> list[KeyRecord]:
 
 
 def _tell_if_waiting(present: list[KeyRecord]) -> None:
-    by_state = {key.state: key for key in present}
-    active, upcoming = by_state.get(KeyState.ACTIVE), by_state.get(KeyState.UPCOMING)
+    active, upcoming = in_state(KeyState.ACTIVE, present), in_state(KeyState.UPCOMING, present)
     if active is not None and upcoming is not None and waits_for_verifiers(active, upcoming):
         _log.warning(
             "the next signing key is for %s, and %s signs until you say that every verifier accepts both: "

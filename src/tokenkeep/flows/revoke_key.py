@@ -10,7 +10,7 @@ from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import NotFound, StorageUnavailable
 from tokenkeep.domain.key_rotation import RotationPolicy, waits_for_verifiers
 from tokenkeep.domain.revocations import Revocation
-from tokenkeep.domain.signing_keys import KeyRecord, KeyState
+from tokenkeep.domain.signing_keys import KeyRecord, KeyState, in_state
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.change_keys import MOST_ROUNDS, Overtaken, activate, add_key, draw_key, revoke
 from tokenkeep.flows.key_ring import KeyRing
@@ -98,7 +98,7 @@ class RevokeKey:
         if need is not None:
             if spare is None or spare.alg != need.algorithm:
                 raise Overtaken
-            upcoming = _in_state(KeyState.UPCOMING, present)
+            upcoming = in_state(KeyState.UPCOMING, present)
             if record.state is KeyState.ACTIVE and need.state is KeyState.UPCOMING and upcoming is not None:
                 await activate(tx, upcoming, by)
             # Verifiers that are ready for the algorithm of a key are so for that of the next.
@@ -110,7 +110,7 @@ class RevokeKey:
         return told, await self._revoker.append(tx, revocation)
 
     async def _told(self, tx: Transaction, record: KeyRecord) -> RevokedKey:
-        signer = _in_state(KeyState.ACTIVE, await tx.signing_keys.records())
+        signer = in_state(KeyState.ACTIVE, await tx.signing_keys.records())
         known = signer is not None and tx.now >= signer.created_at + self._policy.lead
         return RevokedKey(record.id, record.state, signer, known)
 
@@ -128,11 +128,7 @@ def _need(record: KeyRecord, present: list[KeyRecord]) -> _Need | None:
         return _Need(KeyState.UPCOMING, record.algorithm)
     if record.state is not KeyState.ACTIVE:
         return None
-    upcoming = _in_state(KeyState.UPCOMING, present)
+    upcoming = in_state(KeyState.UPCOMING, present)
     if upcoming is None or waits_for_verifiers(record, upcoming):
         return _Need(KeyState.ACTIVE, record.algorithm)
     return _Need(KeyState.UPCOMING, upcoming.algorithm)
-
-
-def _in_state(state: KeyState, present: list[KeyRecord]) -> KeyRecord | None:
-    return next((record for record in present if record.state is state), None)
