@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
-from tokenkeep.cli.terminal import json_text
+from tokenkeep.cli.terminal import instant_text, json_text, print_table
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import NotFound
 from tokenkeep.domain.key_rotation import PlannedKey, RotationPlan
@@ -143,10 +141,9 @@ def _show(plan: RotationPlan) -> None:
     table = Table(kid, "alg", "state", "created", "signs from", "signs until", "in the key set until", box=None)
     for planned in plan.keys:
         instants = (planned.key.created_at, planned.signs_from, planned.signs_until, planned.leaves_at)
-        table.add_row(planned.key.id, planned.key.algorithm, planned.key.state, *map(_instant, instants))
+        table.add_row(planned.key.id, planned.key.algorithm, planned.key.state, *map(instant_text, instants))
     # Instants that are cut short say nothing: a narrow terminal wraps the lines instead.
-    width = max(Console().width, LONGEST_LINE)
-    Console(markup=False, highlight=False, emoji=False, width=width).print(table)
+    print_table(table, least_width=LONGEST_LINE)
     if plan.waits_for is not None:
         click.echo(
             f"the upcoming key waits until every verifier accepts {plan.waits_for}; then run: "
@@ -160,7 +157,7 @@ def _rotation_told(rotated: Rotated) -> str:
         signer = plan.active.id if plan.active is not None else ""
         return f"{signer} signs from now on; the key before it stays in the key set as long as its tokens live"
     upcoming = plan.upcoming.id if plan.upcoming is not None else ""
-    return f"{upcoming} will sign from {_instant(plan.promotion_at)} UTC, when every verifier knows it"
+    return f"{upcoming} will sign from {instant_text(plan.promotion_at)} UTC, when every verifier knows it"
 
 
 def _revocation_told(revoked: RevokedKey) -> list[str]:
@@ -187,9 +184,3 @@ def _members(planned: PlannedKey) -> dict[str, Any]:
         "requestedAt": key.requested_at,
         "endedAt": key.ended_at,
     }
-
-
-def _instant(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return ""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
+from tokenkeep.cli.terminal import instant_text, print_table
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import NotFound
@@ -52,9 +51,9 @@ def list_sessions(name: str | None, limit: int, as_json: bool, config: Path | No
     session_id = Column("session", no_wrap=True, min_width=22)
     table = Table("name", session_id, "begun", "last used", "expires", "address", "user agent", box=None)
     for session, account in found:
-        instants = map(_instant, (session.created_at, session.last_used_at, _expiry(session)))
+        instants = map(instant_text, (session.created_at, session.last_used_at, _expiry(session)))
         table.add_row(account.name, session.id, *instants, session.address, session.user_agent)
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    print_table(table)
 
 
 @sessions.command()
@@ -116,7 +115,3 @@ def _members(session: Session, account: Account) -> dict[str, Any]:
 
 def _expiry(session: Session) -> int:
     return min(session.idle_expires_at, session.expires_at)
-
-
-def _instant(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from tokenkeep.cli.configured import config_option, read_settings
-from tokenkeep.cli.terminal import json_text, one_line
+from tokenkeep.cli.terminal import json_text, one_line, print_table
 from tokenkeep.settings.options import OPTIONS
 
 
@@ -33,5 +32,5 @@ def settings(as_json: bool, config: Path | None, **flags: Any) -> None:
     table = Table("setting", "value", "from", box=None)
     for name, row in rows.items():
         table.add_row(name, one_line(row["value"]), one_line(row["from"]))
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    print_table(table)
     click.echo(f"data directory: {loaded.settings.data_dir.absolute()}", err=True)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
@@ -18,3 +22,17 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 def one_line(text: str) -> str:
     """Return a text as one line: a token, a key set or a database can hold anything, also what moves the cursor."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def instant_text(milliseconds: int | None, *, absent: str = "") -> str:
+    """Return an instant, given in milliseconds since the epoch, as a date and time in UTC; `absent` for none."""
+    if milliseconds is None:
+        return absent
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def print_table(table: Table, *, least_width: int = 0) -> None:
+    """Print a table as it is, without markup; it is cut to the terminal, whose lines wrap below the least width."""
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.width = max(console.width, least_width)
+    console.print(table)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
-from tokenkeep.cli.terminal import json_text, one_line
+from tokenkeep.cli.terminal import json_text, one_line, print_table
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.authority import Authority
@@ -202,7 +201,7 @@ def _print_table(header: Mapping[str, Any], claims: Mapping[str, Any], now: floa
     for part, members in (("header", header), ("claims", claims)):
         for name, value in members.items():
             table.add_row(part, one_line(name), _shown(name, value, now), MEANING.get(name, ""))
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    print_table(table)
 
 
 def _shown(name: str, value: Any, now: float) -> str:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.import_users import import_users
-from tokenkeep.cli.terminal import json_text
+from tokenkeep.cli.terminal import instant_text, json_text, print_table
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.administer_accounts import PAGE_SIZE
@@ -88,10 +86,9 @@ def _show_table(accounts: list[Account], *, with_head: bool) -> None:
     table = Table(*columns, box=None, show_header=with_head)
     for account in accounts:
         state = "disabled" if account.disabled else "active"
-        table.add_row(
-            account.name, account.role, state, _instant(account.created_at), _instant(account.last_login_at), account.id
-        )
-    Console(markup=False, highlight=False, emoji=False).print(table)
+        created, last = instant_text(account.created_at), instant_text(account.last_login_at, absent="never")
+        table.add_row(account.name, account.role, state, created, last, account.id)
+    print_table(table)
 
 
 @users.command()
@@ -173,9 +170,3 @@ def _members(account: Account) -> dict[str, Any]:
         "createdAt": account.created_at,
         "lastLoginAt": account.last_login_at,
     }
-
-
-def _instant(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return "never"
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
