@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Self
 
 from tokenkeep.contract.access_token import TOKEN_TYPE, AccessToken, Profile
@@ -17,7 +16,6 @@ from tokenkeep.verifier.async_feed_source import AsyncFeedSource
 from tokenkeep.verifier.challenge import CannotTell, InvalidToken
 from tokenkeep.verifier.feed import RevocationFeed, RevocationStatus
 from tokenkeep.verifier.feed_client import AsyncFeedFetcher, feed_client
-from tokenkeep.verifier.feed_following import FeedFollowing
 from tokenkeep.verifier.feed_keeping import Clocks, FeedKeeping
 from tokenkeep.verifier.judge import Judge, bearer_token, require_role, require_scope
 from tokenkeep.verifier.jwks import USUAL_FETCHING, KeyFetching
@@ -164,10 +162,9 @@ class AsyncTokenVerifier:
         self, feed: RevocationFeed, policy: ClaimsPolicy, *, fetching: KeyFetching, algorithms: frozenset[str]
     ) -> AsyncFeedSource:
         timeout = fetching.timeout.total_seconds()
-        issuer, leeway = str(policy.issuer), policy.leeway.total_seconds()
-        client = feed_client(issuer, feed, fetching=fetching, algorithms=algorithms)
-        begin = partial(FeedFollowing, feed, issuer=issuer, leeway=leeway, timeout=timeout)
-        keeping = FeedKeeping(client.url, feed, begin, clocks=Clocks(self._clock, self._monotonic))
+        client = feed_client(str(policy.issuer), feed, fetching=fetching, algorithms=algorithms)
+        clocks = Clocks(self._clock, self._monotonic)
+        keeping = FeedKeeping.for_tokens(policy, feed, client.url, timeout=timeout, clocks=clocks)
         fetch = AsyncFeedFetcher(client, self._given, self._source, monotonic=self._monotonic)
         return AsyncFeedSource(keeping, fetch, timeout=timeout)
 

@@ -1,4 +1,4 @@
-"""What both drivers of the revocation feed share: the two clocks, and what is told to a person."""
+"""What both drivers of the revocation feed share: how following begins, the two clocks, what is told to a person."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Self
 
 from tokenkeep.contract.revocation_feed import FeedDocument
+from tokenkeep.jose.claims import ClaimsPolicy
 from tokenkeep.verifier.feed import RevocationFeed
 from tokenkeep.verifier.feed_client import FeedUnavailable
 from tokenkeep.verifier.feed_following import Ask, Change, FeedFollowing, Moment, Turn
@@ -33,6 +35,19 @@ class Clocks:
 
 class FeedKeeping:
     """A feed with its policy, its clocks and its log: what both drivers share."""
+
+    @classmethod
+    def for_tokens(
+        cls, policy: ClaimsPolicy, feed: RevocationFeed, url: str, *, timeout: float, clocks: Clocks
+    ) -> Self:
+        """Return the keeping of a feed that tells what became of the tokens that a policy accepts.
+
+        Args:
+            timeout: seconds that any answer may take, beside what it may wait for news.
+        """
+        leeway = policy.leeway.total_seconds()
+        begin = partial(FeedFollowing, feed, issuer=str(policy.issuer), leeway=leeway, timeout=timeout)
+        return cls(url, feed, begin, clocks=clocks)
 
     def __init__(
         self,
