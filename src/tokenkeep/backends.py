@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from tokenkeep.domain.secrets import Purpose, SecretRing
 from tokenkeep.flows.ports import Clock
 from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.storage.address_error import AddressError
 from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
-from tokenkeep.storage.redis_address import RedisAddress, RedisAddressError
+from tokenkeep.storage.redis_address import RedisAddress
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 
@@ -126,7 +127,7 @@ def choose_redis(settings: Settings) -> RedisLink | None:
 
         address = RedisAddress.parse(settings.redis_url.reveal())
         return link_to(address, prefix=settings.redis_prefix, issuer=settings.issuer)
-    except RedisAddressError as error:
+    except AddressError as error:
         raise SettingsError(str(error)) from None
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"redis", "hiredis"}:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tokenkeep.storage.sql.postgres_address import PORT, SOCKETS, AddressError, PostgresAddress
+from tokenkeep.storage.address_error import AddressError
+from tokenkeep.storage.sql.postgres_address import PORT, SOCKETS, PostgresAddress
 
 PASSWORD = "canary-password-9f3"
 

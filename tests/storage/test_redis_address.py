@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.certificate import Certificate
-from tokenkeep.storage.redis_address import PORT, RedisAddress, RedisAddressError
+from tokenkeep.storage.address_error import AddressError
+from tokenkeep.storage.redis_address import PORT, RedisAddress
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_place_is_named_without_the_password(url: str, where: str):
 @pytest.mark.parametrize("url", ["redis://canary:b@d@host", "redis://host?canary=1", "redis://host:canary/0"])
 def test_a_refusal_repeats_nothing(url: str):
     """What cannot be read may hold the password anywhere."""
-    with pytest.raises(RedisAddressError) as refused:
+    with pytest.raises(AddressError) as refused:
         RedisAddress.parse(url)
     assert "canary" not in str(refused.value)
     assert refused.value.__cause__ is None
@@ -68,5 +69,5 @@ def test_tls_trusts_the_authority_that_is_named_and_no_other(tmp_path: Path):
 @pytest.mark.parametrize("parameter", ["ssl_ca_certs", "ssl_certfile"])
 def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, parameter: str):
     """The refusal names the parameters, and not the path."""
-    with pytest.raises(RedisAddressError, match="ssl_ca_certs"):
+    with pytest.raises(AddressError, match="ssl_ca_certs"):
         RedisAddress.parse(f"rediss://host?{parameter}={tmp_path}/nothing.pem").context()

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.options import Settings
-from tokenkeep.storage.redis_address import RedisAddress, RedisAddressError
-from tokenkeep.storage.sql.postgres_address import AddressError, PostgresAddress
+from tokenkeep.storage.address_error import AddressError
+from tokenkeep.storage.redis_address import RedisAddress
+from tokenkeep.storage.sql.postgres_address import PostgresAddress
 
 
 def issuer_transport(settings: Settings) -> Iterator[Finding]:
@@ -89,7 +90,7 @@ def redis_transport(settings: Settings) -> Iterator[Finding]:
         return
     try:
         address = RedisAddress.parse(url.reveal())
-    except RedisAddressError as error:
+    except AddressError as error:
         yield Finding(rule, False, error.found, error.fix)
         return
     where = f"the Redis at {address.where}"

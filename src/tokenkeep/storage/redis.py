@@ -67,7 +67,7 @@ class RedisLink:
             consequence: what is so while Redis is away, for the log.
 
         Raises:
-            RedisAddressError: a file that the address names cannot be used.
+            AddressError: a file that the address names cannot be used.
         """
         self._address: Final = address
         self._prefix: Final = prefix

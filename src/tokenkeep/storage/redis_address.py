@@ -11,6 +11,7 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.storage.address_error import AddressError
 
 PORT: Final = 6379
 SCHEMES: Final = ("redis", "rediss", "unix")
@@ -21,15 +22,6 @@ _UNREADABLE: Final = (
 )
 """What is found, and the fix."""
 _TLS_PARAMETERS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-
-
-class RedisAddressError(ValueError):
-    """An address that cannot be read or used: what was found, and the fix. Nothing of the address is repeated."""
-
-    def __init__(self, found: str, fix: str) -> None:
-        super().__init__(f"{found}: {fix}")
-        self.found = found
-        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class RedisAddress:
         """Return what an address says.
 
         Raises:
-            RedisAddressError: it cannot be read, or asks for something that is not known or not safe.
+            AddressError: it cannot be read, or asks for something that is not known or not safe.
         """
         try:
             parts = urlsplit(url)
@@ -68,17 +60,17 @@ class RedisAddress:
             named = parameters.pop("db", "") if over_socket else path.removeprefix("/")
             database = int(named or "0")
         except ValueError:
-            raise RedisAddressError(*_UNREADABLE) from None
+            raise AddressError(*_UNREADABLE) from None
         # A sign of the password that was not escaped moves a part of the password to where another part belongs.
         misplaced = url.count("@") > 1 or url.count("@") != parts.netloc.count("@") or "#" in url
         placed = path.startswith("/") and not parts.hostname if over_socket else bool(parts.hostname)
         if misplaced or not placed or not url.isprintable() or " " in url or parts.scheme not in SCHEMES:
-            raise RedisAddressError(*_UNREADABLE)
+            raise AddressError(*_UNREADABLE)
         if not 0 <= database < 10_000 or (named and not named.isdecimal()):
-            raise RedisAddressError(*_UNREADABLE)
+            raise AddressError(*_UNREADABLE)
         allowed = _TLS_PARAMETERS if parts.scheme == "rediss" else ()
         if parameters.keys() - set(allowed):
-            raise RedisAddressError(
+            raise AddressError(
                 "redis_url has a parameter that is not known here",
                 f"use only {', '.join(_TLS_PARAMETERS)} with rediss://, and db with unix://; "
                 "TLS is always verified, and times are fixed",
@@ -112,7 +104,7 @@ class RedisAddress:
         """Return the context in which Redis must prove that it is the one; None where no TLS is spoken.
 
         Raises:
-            RedisAddressError: a file that the address names cannot be used.
+            AddressError: a file that the address names cannot be used.
         """
         if not self.tls:
             return None
@@ -124,7 +116,7 @@ class RedisAddress:
                 context.load_cert_chain(self.certificate, self.key, "")
         except OSError as error:  # ssl.SSLError is an OSError
             reason = getattr(error, "reason", None) or error.strerror
-            raise RedisAddressError(
+            raise AddressError(
                 f"a file that redis_url names for TLS cannot be used ({reason})",
                 f"correct {', '.join(_TLS_PARAMETERS)} in it",
             ) from None

@@ -64,7 +64,7 @@ def link_to(address: RedisAddress, *, prefix: str, issuer: str) -> RedisLink:
     A digest of the issuer follows the prefix in all names, so that two installations may use one Redis.
 
     Raises:
-        RedisAddressError: a file that the address names cannot be used.
+        AddressError: a file that the address names cannot be used.
     """
     digest = hashlib.sha256(issuer.encode()).hexdigest()[:12]
     return RedisLink(address, prefix=f"{prefix}{digest}:", consequence=_CONSEQUENCE)

@@ -12,8 +12,9 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.storage.address_error import AddressError
 from tokenkeep.storage.sql.database import SqlTransaction
-from tokenkeep.storage.sql.postgres_address import UNREADABLE, AddressError, PostgresAddress
+from tokenkeep.storage.sql.postgres_address import UNREADABLE, PostgresAddress
 from tokenkeep.storage.sql.postgres_connections import Connections
 from tokenkeep.storage.sql.postgres_outages import OUTAGES, explain_outage
 from tokenkeep.storage.sql.postgres_transaction import CLOCK, PostgresChange, PostgresTransaction

@@ -13,6 +13,7 @@ from typing import Final, Literal, Self, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.storage.address_error import AddressError
 
 PORT: Final = 5432
 SOCKETS: Final = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
@@ -35,15 +36,6 @@ _TLS_PARAMETERS: Final = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation"}
 )
 _PLACE_PARAMETERS: Final = frozenset({"host", "port", "dbname", "database", "user", "password", "passfile"})
-
-
-class AddressError(ValueError):
-    """An address that cannot be read or used: what was found, and the fix. Nothing of the address is repeated."""
-
-    def __init__(self, found: str, fix: str) -> None:
-        super().__init__(f"{found}: {fix}")
-        self.found = found
-        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
