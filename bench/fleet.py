@@ -9,7 +9,6 @@ the first refusal. Without Redis, nodes read the list of revocations on schedule
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from databases import create, postgres, redis
 from load import Connection, percentile
-from servers import NAME, PASSWORD, another_node, tokenkeep
+from servers import TokenkeepSession, another_node, tokenkeep
 
 LOOK_EVERY = 0.001
 """Seconds between two looks at a token."""
@@ -35,23 +34,17 @@ class Visitor:
     """Somebody whose session begins and ends on one node, and whose token is shown to another."""
 
     def __init__(self, here: int, elsewhere: int) -> None:
-        self._here = Connection(here)
+        self._session = TokenkeepSession(here)
         self._elsewhere = Connection(elsewhere)
-        self._token: list[str] = []
-        self._cookie = ""
 
     async def log_in(self) -> None:
         """Begin a session, which both nodes accept."""
-        body = json.dumps({"name": NAME, "password": PASSWORD}).encode()
-        answer = await self._here.request("POST", "/login", body)
-        assert answer.status == 200, answer
-        self._cookie = answer.headers["set-cookie"].partition(";")[0]
-        self._token = [f"Authorization: Bearer {answer.json()['accessToken']}"]
+        await self._session.log_in()
         assert await self._status_elsewhere() == 200
 
     async def until_refused(self, *, by_logout: bool) -> float | None:
         """End the session; returns the seconds until the other node refuses its token, or None if it never does."""
-        answered_at = await (self._log_out() if by_logout else self._delete_session())
+        answered_at = await (self._session.log_out() if by_logout else self._session.delete())
         while (status := await self._status_elsewhere()) == 200:
             if time.monotonic() - answered_at > LONGEST_WAIT:
                 return None
@@ -59,20 +52,9 @@ class Visitor:
         assert status == 401, status
         return time.monotonic() - answered_at
 
-    async def _log_out(self) -> float:
-        answer = await self._here.request("POST", "/logout", headers=[f"Cookie: {self._cookie}"])
-        assert answer.status == 200, answer
-        return time.monotonic()
-
-    async def _delete_session(self) -> float:
-        listed = (await self._here.request("GET", "/sessions", headers=self._token)).json()["sessions"]
-        [own] = [session["id"] for session in listed if session["current"]]
-        answer = await self._here.request("DELETE", f"/sessions/{own}", headers=self._token)
-        assert answer.status == 200, answer
-        return time.monotonic()
-
     async def _status_elsewhere(self) -> int:
-        return (await self._elsewhere.request("GET", "/me", headers=self._token)).status
+        shown = [f"Authorization: Bearer {self._session.access_token}"]
+        return (await self._elsewhere.request("GET", "/me", headers=shown)).status
 
 
 async def measure(ports: tuple[int, int], revocations: int) -> list[float | None]:

@@ -9,7 +9,6 @@ share one monotonic clock. Nothing is held to a core: on a machine with few, the
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import statistics
@@ -20,8 +19,8 @@ from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-from load import Connection, percentile
-from servers import NAME, PASSWORD, tokenkeep
+from load import percentile
+from servers import TokenkeepSession, tokenkeep
 
 from tokenkeep.verifier import InvalidToken, RevocationFeed, TokenVerifier
 
@@ -52,52 +51,18 @@ def serve(issuer: str, orders: Pipe) -> None:
             orders.send(refused_at)
 
 
-class Visitor:
-    """Somebody who logs in and whose session ends."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = Connection(port)
-        self.token = ""
-        self._cookie = ""
-
-    async def log_in(self) -> None:
-        """Begin a session."""
-        body = json.dumps({"name": NAME, "password": PASSWORD}).encode()
-        answer = await self._connection.request("POST", "/login", body)
-        assert answer.status == 200, answer
-        self._cookie = answer.headers["set-cookie"].partition(";")[0]
-        self.token = answer.json()["accessToken"]
-
-    async def log_out(self) -> float:
-        """End the session by its cookie; returns when that was answered."""
-        answer = await self._connection.request("POST", "/logout", headers=[f"Cookie: {self._cookie}"])
-        answered_at = time.monotonic()
-        assert answer.status == 200, answer
-        return answered_at
-
-    async def delete_session(self) -> float:
-        """End the session from the list of sessions; returns when that was answered."""
-        bearer = [f"Authorization: Bearer {self.token}"]
-        listed = (await self._connection.request("GET", "/sessions", headers=bearer)).json()["sessions"]
-        [own] = [session["id"] for session in listed if session["current"]]
-        answer = await self._connection.request("DELETE", f"/sessions/{own}", headers=bearer)
-        answered_at = time.monotonic()
-        assert answer.status == 200, answer
-        return answered_at
-
-
 async def measure(port: int, services: list[Pipe], revocations: int) -> tuple[list[float], int]:
     """Return the seconds until each service refused each token, and how often one never did."""
     delays: list[float] = []
     never = 0
-    visitor = Visitor(port)
+    session = TokenkeepSession(port)
     for number in range(revocations):
-        await visitor.log_in()
+        await session.log_in()
         for service in services:
-            service.send(visitor.token)
+            service.send(session.access_token)
         for service in services:
             assert await asyncio.to_thread(service.recv) == "accepted"
-        answered_at = await (visitor.log_out() if number % 2 else visitor.delete_session())
+        answered_at = await (session.log_out() if number % 2 else session.delete())
         for service in services:
             refused_at = await asyncio.to_thread(service.recv)
             if refused_at is None:

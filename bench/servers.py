@@ -73,6 +73,23 @@ class TokenkeepSession:
         answer = await self.connection.request("GET", "/me", headers=[f"Authorization: Bearer {self.access_token}"])
         assert answer.status == 200, answer
 
+    async def log_out(self) -> float:
+        """End the session by its cookie; returns when that was answered, on the clock that never steps."""
+        return await self._end("POST", "/logout", f"Cookie: {self._cookie}")
+
+    async def delete(self) -> float:
+        """End the session from the list of sessions; returns when that was answered."""
+        bearer = f"Authorization: Bearer {self.access_token}"
+        listed = (await self.connection.request("GET", "/sessions", headers=[bearer])).json()["sessions"]
+        [own] = [session["id"] for session in listed if session["current"]]
+        return await self._end("DELETE", f"/sessions/{own}", bearer)
+
+    async def _end(self, method: str, path: str, shown: str) -> float:
+        answer = await self.connection.request(method, path, headers=[shown])
+        answered_at = time.monotonic()
+        assert answer.status == 200, answer
+        return answered_at
+
     def _take(self, answer) -> None:
         assert answer.status == 200, answer
         self._cookie = answer.headers["set-cookie"].partition(";")[0]

@@ -6,13 +6,16 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import hypothesis
 import pytest
 
+from tests.postgres_front import PostgresFront, fronted
 from tests.postgres_server import PostgresSchema, PostgresServer
 from tests.redis_server import RedisServer
 from tests.settable_clock import SettableClock
+from tokenkeep import assembly
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
@@ -74,6 +77,12 @@ def clock() -> SettableClock:
 
 
 @pytest.fixture
+def keys_read_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has servers that are opened in the test look at their signing keys when they are told to, not by themselves."""
+    monkeypatch.setattr(assembly, "KEY_POLLS", 1e-6)
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of a server on SQLite in a directory of its own."""
     return Settings(issuer="http://127.0.0.1:8000", data_dir=tmp_path / "data", hash_concurrency=1, rate_limits=False)
@@ -99,6 +108,22 @@ def redis_server() -> Iterator[RedisServer]:
     """A real Redis that tests share; each takes a prefix of its own. They belong to the xdist group `redis`."""
     with RedisServer.shared() as server:
         yield server
+
+
+@pytest.fixture
+def postgres_socket(postgres_server: PostgresServer) -> str:
+    """The directory of the unix socket of the real PostgreSQL."""
+    named = parse_qs(urlsplit(postgres_server.url).query).get("host")
+    if named is None:
+        pytest.skip("the server is reached over TCP")
+    return named[0]
+
+
+@pytest.fixture
+def postgres_front(postgres_socket: str) -> Iterator[PostgresFront]:
+    """A way to the real PostgreSQL over TCP, which counts, and can be made silent."""
+    with fronted(postgres_socket) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from tests.fronts import serving
+
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 
 
@@ -90,19 +92,5 @@ class PostgresFront:
 @contextmanager
 def fronted(socket: str, tls: ssl.SSLContext | None = None) -> Iterator[PostgresFront]:
     """Open a front in a thread of its own, so that tests may block."""
-    front, ready, ending = PostgresFront(socket, tls), threading.Event(), asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def main() -> None:
-        loops.append(asyncio.get_running_loop())
-        await front.serve(ready, ending)
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), name="postgres-front")
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with serving(PostgresFront(socket, tls)) as front:
         yield front
-    finally:
-        loops[0].call_soon_threadsafe(ending.set)
-        thread.join(10)
-        assert not thread.is_alive()

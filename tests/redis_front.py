@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from tests.fronts import serving
+
 _BLOCK: Final = 65_536
 
 
@@ -79,19 +81,5 @@ class RedisFront:
 @contextmanager
 def fronted(port: int, tls: ssl.SSLContext | None = None) -> Iterator[RedisFront]:
     """Open a front in a thread of its own, so that tests may block."""
-    front, ready, ending = RedisFront(port, tls), threading.Event(), asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def main() -> None:
-        loops.append(asyncio.get_running_loop())
-        await front.serve(ready, ending)
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), name="redis-front")
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with serving(RedisFront(port, tls)) as front:
         yield front
-    finally:
-        loops[0].call_soon_threadsafe(ending.set)
-        thread.join(10)
-        assert not thread.is_alive()

@@ -11,21 +11,16 @@ from tests.api.caller import Caller, Login, assert_problem
 from tests.api.test_admin_users import behind_the_back
 from tests.api.test_operations import INSUFFICIENT
 from tests.settable_clock import START, SettableClock
-from tokenkeep import assembly
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("keys_read_when_told")
 
 JWKS = "/.well-known/jwks.json"
 LEAD = 340_000
 INTERVAL = 90 * 86_400
 TRAIL = 1_280
-
-
-@pytest.fixture(autouse=True)
-def _nothing_happens_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of these tests look at their keys when they are told to."""
-    monkeypatch.setattr(assembly, "KEY_POLLS", 1e-6)
 
 
 @pytest.fixture

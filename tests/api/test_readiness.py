@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.api.caller import Caller, assert_problem
-from tests.postgres_front import PostgresFront, fronted
+from tests.postgres_front import PostgresFront
 from tests.postgres_server import PostgresSchema
 from tests.settable_clock import SettableClock
 from tokenkeep.assembly import describe_api
@@ -142,36 +142,26 @@ async def test_a_database_that_hangs_is_not_waited_for(call: Caller, monkeypatch
     assert (await call("GET", "/readyz")).status_code == 200
 
 
-@pytest.fixture
-def front(postgres_schema: PostgresSchema) -> Iterator[PostgresFront]:
-    """A way to PostgreSQL over TCP, which can be made silent."""
-    socket = parse_qs(urlsplit(postgres_schema.url).query).get("host")
-    if socket is None:
-        pytest.skip("the server is reached over TCP")
-    with fronted(socket[0]) as opened:
-        yield opened
-
-
 @pytest.mark.postgres
 @pytest.mark.xdist_group("postgres")
 async def test_a_silent_postgres_makes_not_ready_soon(
-    postgres_schema: PostgresSchema, front: PostgresFront, tmp_path: Path
+    postgres_schema: PostgresSchema, postgres_front: PostgresFront, tmp_path: Path
 ):
     """A PostgreSQL that says nothing and does not hang up costs a second, not the time of a statement; /livez none."""
     place = urlencode({"search_path": postgres_schema.name, "sslmode": "disable"})
-    url = f"postgresql://postgres@127.0.0.1:{front.port}/postgres?{place}"
+    url = f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}"
     settings = Settings(
         database_url=Secret(url), secret=Secret("a secret of thirty-two bytes, or more"), data_dir=tmp_path / "data"
     )
     async with AuthServer(settings) as server:
         call = Caller(server)
         assert (await call("GET", "/readyz")).status_code == 200
-        front.silent = True
+        postgres_front.silent = True
         asked_at = time.monotonic()
         assert_problem(await call("GET", "/readyz"), "storage_unavailable", missing=["database"])
         assert time.monotonic() - asked_at < 2 * check_readiness.LONGEST_ANSWER
         assert (await call("GET", "/livez")).status_code == 200
-        front.silent = False
+        postgres_front.silent = False
         async with asyncio.timeout(LONGEST_WAIT):
             while (await call("GET", "/readyz")).status_code != 200:
                 await asyncio.sleep(0.01)

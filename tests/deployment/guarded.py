@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Self
 
-from tests.deployment.proxy_process import DEPLOY, Site, changed, nginx_command
+from tests.deployment.proxy_process import DEPLOY, Site, changed, joined_certificate, nginx_command
 from tests.system.server_process import LONGEST_WAIT, ServerProcess
 from tokenkeep.jose import Key, KeySet
 from tokenkeep.server import AuthServer
@@ -224,14 +224,11 @@ def caddy(site: Site, service: Service) -> list[str]:
 
 def haproxy(site: Site, service: Service) -> list[str]:
     """Set HAProxy up, and return its command: a master that reloads on a signal, as under systemd."""
-    (site.folder / "both.pem").write_bytes(
-        (site.folder / "cert.pem").read_bytes() + (site.folder / "key.pem").read_bytes()
-    )
     text = changed(
         "guard-haproxy.cfg",
         {
             "bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl",
-            "/etc/haproxy/orders.example.com.pem": f"{site.folder}/both.pem",
+            "/etc/haproxy/orders.example.com.pem": str(joined_certificate(site.folder)),
             "/etc/haproxy/tokenkeep/": f"{site.folder}/keys/",
             "127.0.0.1:9000": f"127.0.0.1:{service.port}",
         },

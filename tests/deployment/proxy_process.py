@@ -34,6 +34,13 @@ def changed(name: str, changes: Mapping[str, str]) -> str:
     return text
 
 
+def joined_certificate(folder: Path) -> Path:
+    """Write the certificate of a folder and its key into one file, as HAProxy wants them, and return its path."""
+    joined = folder / "both.pem"
+    joined.write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    return joined
+
+
 def nginx_command(folder: Path, server: str) -> list[str]:
     """Write a configuration around a `server` block that keeps to a folder, and return the command to run it."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.certificate import Certificate
-from tests.deployment.proxy_process import Site, changed, running
+from tests.deployment.proxy_process import Site, changed, joined_certificate, running
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -27,10 +27,12 @@ PAGE: Final = (Path(__file__).resolve().parents[2] / "docs/fleet.md").read_text(
 def haproxy(site: Site, gone: int) -> list[str]:
     """Set HAProxy up with the page's section in place of the last one of its file, and return its command."""
     folder = site.folder
-    (folder / "both.pem").write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
     text = changed(
         "haproxy.cfg",
-        {"bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl", "/etc/haproxy/auth.example.com.pem": f"{folder}/both.pem"},
+        {
+            "bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl",
+            "/etc/haproxy/auth.example.com.pem": str(joined_certificate(site.folder)),
+        },
     )
     [section] = re.findall(r"^```haproxy\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     for written, tried in (("10.0.0.11:8000", gone), ("10.0.0.12:8000", site.upstream)):

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.certificate import Certificate
-from tests.deployment.proxy_process import Site, changed, nginx_command, running
+from tests.deployment.proxy_process import Site, changed, joined_certificate, nginx_command, running
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -42,14 +42,11 @@ def nginx(site: Site) -> list[str]:
 
 def haproxy(site: Site) -> list[str]:
     """Set HAProxy up, and return its command."""
-    (site.folder / "both.pem").write_bytes(
-        (site.folder / "cert.pem").read_bytes() + (site.folder / "key.pem").read_bytes()
-    )
     text = changed(
         "haproxy.cfg",
         {
             "bind :443 ssl": f"bind 127.0.0.1:{site.port} ssl",
-            "/etc/haproxy/auth.example.com.pem": f"{site.folder}/both.pem",
+            "/etc/haproxy/auth.example.com.pem": str(joined_certificate(site.folder)),
             "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
         },
     )

@@ -1,5 +1,6 @@
 """The stage on which flows are tested: a real server on SQLite, and a clock to set."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,12 @@ def stage(server: AuthServer, clock: SettableClock) -> Stage:
 async def ada(stage: Stage) -> Account:
     """The account Ada."""
     return await stage.add("Ada")
+
+
+@pytest.fixture
+async def command(stage: Stage, settings: Settings) -> AsyncIterator[AuthServer]:
+    """A command that runs beside the server, on the same database."""
+    beside = AuthServer(settings, clock=stage.clock)
+    await beside.open_for_commands()
+    yield beside
+    await beside.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -57,15 +56,6 @@ def follower(stage: Stage, storage: Storage | None = None) -> Follower:
             monotonic=stage.clock.monotonic,
         ),
     )
-
-
-@pytest.fixture
-async def command(stage: Stage, settings: Settings) -> AsyncIterator[AuthServer]:
-    """A command that runs beside the server, on the same database."""
-    beside = AuthServer(settings, clock=stage.clock)
-    await beside.open_for_commands()
-    yield beside
-    await beside.close()
 
 
 async def test_what_a_command_revokes_takes_effect_at_the_next_look(stage: Stage, ada: Account, command: AuthServer):

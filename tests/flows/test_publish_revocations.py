@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -151,15 +150,6 @@ async def test_a_logout_wakes_who_waits(settings: Settings, clock: SettableClock
         text = await asyncio.wait_for(task, PATIENCE)
         document = read_feed(text, stage.parts.key_ring.public_keys(), algorithms=["ES256"])
         assert (document.after, document.upto, len(document.entries)) == (0, 1, 1)
-
-
-@pytest.fixture
-async def command(stage: Stage, settings: Settings) -> AsyncIterator[AuthServer]:
-    """A command that runs beside the server, on the same database."""
-    beside = AuthServer(settings, clock=stage.clock)
-    await beside.open_for_commands()
-    yield beside
-    await beside.close()
 
 
 async def test_a_command_beside_the_server_wakes_who_waits(stage: Stage, ada: Account, command: AuthServer):

@@ -10,7 +10,6 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep import assembly
 from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import Forbidden, NotFound, StorageUnavailable, Unavailable
@@ -28,15 +27,11 @@ from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.sql.database import Value
 from tokenkeep.storage.sql.sqlite import SqliteTransaction
 
+pytestmark = pytest.mark.usefixtures("keys_read_when_told")
+
 DAY = 86_400_000
 LEAD = 340_000
 BY = Authority(OPERATOR)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_happens_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of these tests look at their keys when they are told to."""
-    monkeypatch.setattr(assembly, "KEY_POLLS", 1e-6)
 
 
 @dataclass

@@ -11,7 +11,6 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
-from tokenkeep import assembly
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import NotFound, StorageUnavailable, Unavailable, VerifiersNotReady
 from tokenkeep.domain.key_rotation import RotationPolicy
@@ -24,16 +23,12 @@ from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 from tokenkeep.verifier import CannotTell
 
+pytestmark = pytest.mark.usefixtures("keys_read_when_told")
+
 DAY = 86_400_000
 LEAD = 340_000
 TRAIL = 1_280_000
 BY = Authority(OPERATOR)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_happens_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of these tests look at their keys when they are told to."""
-    monkeypatch.setattr(assembly, "KEY_POLLS", 1e-6)
 
 
 @pytest.fixture

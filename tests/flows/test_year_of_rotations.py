@@ -18,7 +18,6 @@ import pytest
 
 from tests.flows.stage import Stage
 from tests.settable_clock import START
-from tokenkeep import assembly
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.key_rotation import RotationPlan, RotationPolicy
 from tokenkeep.domain.signing_keys import KeyState
@@ -28,6 +27,8 @@ from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.jose import Key, KeySet
 from tokenkeep.verifier.jwks import KeyFetching, Publication
 from tokenkeep.verifier.key_cache import KeyCache, Refuse, Unknown, Use, Wait
+
+pytestmark = pytest.mark.usefixtures("keys_read_when_told")
 
 DAY: Final = 86_400_000
 YEAR: Final = 365 * DAY
@@ -194,12 +195,6 @@ def survivors(year: Year, kind: Kind, *, issuer_up: bool, after: int) -> Iterato
             verifier.judge(change.left, first)
             if verifier.judge(change.left, change.since + after) == "accepted":
                 yield f"{change.left} fetched {shift}"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_happens_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server of these tests looks at its keys when it is told to."""
-    monkeypatch.setattr(assembly, "KEY_POLLS", 1e-6)
 
 
 class Hasty(RotationPolicy):

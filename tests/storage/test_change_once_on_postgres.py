@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
-from tests.postgres_front import PostgresFront, fronted
+from tests.postgres_front import PostgresFront
 from tests.postgres_server import PostgresSchema
 from tests.storage.contracts import PostgresEngine, execute, rows
 from tokenkeep.domain.accounts import Account
@@ -121,22 +121,14 @@ async def test_a_broken_connection_is_an_outage(counter: Database):
     assert await rows(counter, COUNT) == [{"count": 1}]
 
 
-@pytest.fixture
-def front(postgres_schema: PostgresSchema) -> Iterator[PostgresFront]:
-    """A way to the server that counts."""
-    socket = parse_qs(urlsplit(postgres_schema.url).query).get("host")
-    if socket is None:
-        pytest.skip("the server is reached over TCP")
-    with fronted(socket[0]) as opened:
-        yield opened
-
-
-async def test_a_refresh_costs_two_messages(front: PostgresFront, postgres_schema: PostgresSchema, tmp_path: Path):
+async def test_a_refresh_costs_two_messages(
+    postgres_front: PostgresFront, postgres_schema: PostgresSchema, tmp_path: Path
+):
     """One that looks and one that changes, whether the token moves on or a lost answer is repeated."""
     place = urlencode({"search_path": postgres_schema.name, "sslmode": "disable"})
     settings = Settings(
         data_dir=tmp_path / "data",
-        database_url=Secret(f"postgresql://postgres@127.0.0.1:{front.port}/postgres?{place}"),
+        database_url=Secret(f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}"),
         secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
         hash_concurrency=1,
         rate_limits=False,
@@ -150,9 +142,9 @@ async def test_a_refresh_costs_two_messages(front: PostgresFront, postgres_schem
         for _ in range(8):
             presented = pair.refresh_token
             for counted in costs.values():
-                before = front.turns
+                before = postgres_front.turns
                 pair = await services.refresh.refresh(presented, FIREFOX, delivery=Delivery.COOKIE)
-                counted.append(front.turns - before)
+                counted.append(postgres_front.turns - before)
         # The least: the first on a connection prepares its statements, and what runs in the background asks too.
         assert {kind: min(counted) for kind, counted in costs.items()} == dict.fromkeys(costs, MESSAGES)
         assert (

@@ -6,14 +6,13 @@ import asyncio
 import socket
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import asyncpg
 import pytest
 
-from tests.postgres_front import PostgresFront, fronted
+from tests.postgres_front import PostgresFront
 from tests.postgres_server import PostgresSchema
 from tests.storage.contracts import LONGEST_WAIT, PostgresEngine, Processes, execute, rows
 from tests.storage.examples import NOW, a_revocation
@@ -388,29 +387,19 @@ async def test_a_transaction_that_gets_no_connection_in_time_is_refused(
     await narrow.close()
 
 
-@pytest.fixture
-def front(engine: PostgresEngine) -> Iterator[PostgresFront]:
-    """A way to the server over TCP, which can be made silent."""
-    socket = parse_qs(urlsplit(engine.schema.url).query).get("host")
-    if socket is None:
-        pytest.skip("the server is reached over TCP")
-    with fronted(socket[0]) as opened:
-        yield opened
-
-
-def behind(front: PostgresFront, engine: PostgresEngine) -> PostgresDatabase:
+def behind(postgres_front: PostgresFront, engine: PostgresEngine) -> PostgresDatabase:
     """Return a handle on the engine's database that goes through the front."""
     place = urlencode({"search_path": engine.schema.name, "sslmode": "disable"})
-    return PostgresDatabase(f"postgresql://postgres@127.0.0.1:{front.port}/postgres?{place}")
+    return PostgresDatabase(f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}")
 
 
 async def test_a_silent_server_is_not_waited_for_at_the_start(
-    front: PostgresFront, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+    postgres_front: PostgresFront, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ):
     """A server that takes the connection and then says nothing is given up in time, and named."""
     monkeypatch.setattr(postgres, "CONNECT_TIMEOUT", 0.2)
-    front.silent = True
-    database = behind(front, engine)
+    postgres_front.silent = True
+    database = behind(postgres_front, engine)
     async with asyncio.timeout(LONGEST_WAIT):
         with pytest.raises(StorageUnavailable, match="does not answer in time"):
             await database.open()
@@ -418,20 +407,20 @@ async def test_a_silent_server_is_not_waited_for_at_the_start(
 
 
 async def test_a_server_that_falls_silent_costs_a_bounded_time(
-    front: PostgresFront, engine: PostgresEngine, shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+    postgres_front: PostgresFront, engine: PostgresEngine, shelf: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ):
     """Each transaction is refused in time, however many there are; when the server speaks again, all goes on."""
     monkeypatch.setattr(postgres, "CONNECT_TIMEOUT", 0.3)
     monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", 0.3)
-    database = behind(front, engine)
+    database = behind(postgres_front, engine)
     await database.open()
     await asyncio.gather(*(rows(database, "SELECT pg_sleep(0.01)") for _ in range(5)))
-    front.silent = True
+    postgres_front.silent = True
     async with asyncio.timeout(LONGEST_WAIT):
         crowd = [execute(database, "INSERT INTO things (id) VALUES ($1)", number) for number in range(10, 40)]
         refused = await asyncio.gather(*crowd, return_exceptions=True)
     assert [type(each) for each in refused] == [StorageUnavailable] * 30
-    front.silent = False
+    postgres_front.silent = False
     async with asyncio.timeout(LONGEST_WAIT):
         assert await execute(database, "INSERT INTO things (id) VALUES (3)") == 1
         await database.close()

@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.authority import Authority
 from tests.postgres_front import PostgresFront, fronted
-from tests.postgres_server import PostgresSchema
 from tests.storage.contracts import rows
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.storage.sql.postgres import PostgresDatabase
@@ -30,13 +28,10 @@ Open = Callable[[ssl.SSLContext | None], PostgresFront]
 
 
 @pytest.fixture
-def front(postgres_schema: PostgresSchema) -> Iterator[Open]:
+def front(postgres_socket: str) -> Iterator[Open]:
     """Opens a front before the real server."""
-    socket = parse_qs(urlsplit(postgres_schema.url).query).get("host")
-    if socket is None:
-        pytest.skip("the server is reached over TCP")
     with ExitStack() as opened:
-        yield lambda tls: opened.enter_context(fronted(socket[0], tls))
+        yield lambda tls: opened.enter_context(fronted(postgres_socket, tls))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -28,6 +28,9 @@ class ServerProcess:
     It keeps its port over restarts, since tokens carry it in their issuer. It takes nothing from the environment of
     the tests, and finds no settings file.
     """
+
+    program: Sequence[str] = (str(COMMAND),)
+    """What is run, before its arguments."""
 
     def __init__(self, directory: Path, *, environ: Mapping[str, str] | None = None, **settings: str) -> None:
         """Prepare a server; `settings` are flags of `serve`, `environ` is for settings that have no flag."""
@@ -88,7 +91,7 @@ class ServerProcess:
         assert self._process is None
         self._output = self._log.open("ab")
         self._process = subprocess.Popen(
-            [str(COMMAND), "serve", *self.arguments],
+            [*self.program, "serve", *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -40,24 +39,6 @@ main()
 """The server with a policy of seconds, which no setting allows."""
 
 
-class HastyServer(ServerProcess):
-    """A server whose keys sign for four seconds."""
-
-    def launch(self) -> None:
-        """Start the process and return at once."""
-        assert self._process is None
-        self._output = self._log.open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "serve", *self.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            cwd=self.directory,
-            env=self._environ,
-            start_new_session=True,
-        )
-
-
 @pytest.fixture
 def server(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[ServerProcess]:
     """A running server with short lives, in which Ada can log in."""
@@ -65,7 +46,8 @@ def server(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Itera
     if engine == "fleet":
         schema, redis = request.getfixturevalue("postgres_schema"), request.getfixturevalue("redis_server")
         environ, flags = sharing(schema, redis), flags | {"workers": str(WORKERS)}
-    with HastyServer(tmp_path, environ=environ, **flags) as server:
+    with ServerProcess(tmp_path, environ=environ, **flags) as server:
+        server.program = [sys.executable, "-c", PROGRAM]
         server.start()
         server.add_user("Ada", PASSWORD)
         yield server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,31 +28,11 @@ main()
 """
 
 
-class StartedServer(ServerProcess):
-    """A server whose workers are started in a certain way."""
-
-    method = "fork"
-
-    def launch(self) -> None:
-        """Start the process and return at once."""
-        assert self._process is None
-        self._output = self._log.open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, self.method, "serve", *self.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            cwd=self.directory,
-            env=self._environ,
-            start_new_session=True,
-        )
-
-
 @pytest.fixture(params=["fork", "spawn"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
     """A running server of each kind."""
-    with StartedServer(tmp_path) as server:
-        server.method = request.param
+    with ServerProcess(tmp_path) as server:
+        server.program = [sys.executable, "-c", PROGRAM, request.param]
         server.start()
         yield server
 

@@ -16,7 +16,6 @@ import pytest
 
 from tests.attacks.http.attacker import JSON, Attacker, Header
 from tests.attacks.http.conftest import Log
-from tests.system import server_process
 from tests.system.server_process import ServerProcess, wait_until
 from tokenkeep.observability import LONGEST_TEXT, set_up_logging
 
@@ -134,7 +133,7 @@ class OnTerminal(ServerProcess):
 
         master, slave = pty.openpty()
         self._process = subprocess.Popen(
-            [str(server_process.COMMAND), "serve", *self.arguments],
+            [*self.program, "serve", *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=slave,

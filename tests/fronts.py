@@ -1,0 +1,40 @@
+"""What stands before a real server of a test, and serves in a thread of its own, so that the test may block."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+
+class Front(Protocol):
+    """Something that listens."""
+
+    async def serve(self, ready: threading.Event, ending: asyncio.Event) -> None:
+        """Listen until the end; say when it has begun."""
+
+
+F = TypeVar("F", bound=Front)
+
+
+@contextmanager
+def serving(front: F) -> Iterator[F]:
+    """Have a front serve for a while."""
+    ready, ending = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await front.serve(ready, ending)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), name=type(front).__name__)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield front
+    finally:
+        loops[0].call_soon_threadsafe(ending.set)
+        thread.join(10)
+        assert not thread.is_alive()
