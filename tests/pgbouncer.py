@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.ports import free_port
 from tests.postgres_server import PostgresSchema
 
 LONGEST_START: Final = 10.0
@@ -42,9 +43,7 @@ def pooled(schema: PostgresSchema, *, sessions: int = SESSIONS, first: str = "")
     place = parse_qs(urlsplit(schema.url).query).get("host")
     if place is None:
         pytest.skip("the server is reached over TCP")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     # Whoever may read the server's socket; as root it would refuse to run.
     owner = Path(place[0], ".s.PGSQL.5432").owner()
     with tempfile.TemporaryDirectory(prefix="tokenkeep-") as name:

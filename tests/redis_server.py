@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 import pytest
 import redis
 
-from tests.system.server_process import free_port
+from tests.ports import free_port
 from tokenkeep.storage.redis_address import RedisAddress
 
 LONGEST_WAIT: Final = 10.0

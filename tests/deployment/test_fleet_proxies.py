@@ -16,7 +16,8 @@ import pytest
 
 from tests.certificate import Certificate
 from tests.deployment.proxy_process import Site, changed, joined_certificate, running
-from tests.system.server_process import LONGEST_WAIT, ServerProcess, free_port, wait_until
+from tests.ports import free_port
+from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 

@@ -33,7 +33,8 @@ from tests.deployment.guarded import (
 )
 from tests.deployment.proxy_process import Site, running
 from tests.jose.samples import assemble, compact
-from tests.system.server_process import ServerProcess, free_port, wait_until
+from tests.ports import free_port
+from tests.system.server_process import ServerProcess, wait_until
 from tokenkeep.api.forward_auth import IDENTITY_HEADERS
 from tokenkeep.jose import Key, jwt
 

@@ -9,7 +9,8 @@ from typing import IO, Any, Final, Self
 
 import httpx2
 
-from tests.system.server_process import LONGEST_WAIT, clean_environment, free_port, wait_until
+from tests.ports import free_port
+from tests.system.server_process import LONGEST_WAIT, clean_environment, wait_until
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 

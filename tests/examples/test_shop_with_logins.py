@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.examples.served import Served
-from tests.system.server_process import COMMAND, LONGEST_WAIT, clean_environment, free_port
+from tests.ports import free_port
+from tests.system.server_process import COMMAND, LONGEST_WAIT, clean_environment
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 import traceback
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 import asyncpg
 import pytest
 
+from tests.ports import free_port
 from tests.postgres_front import PostgresFront
 from tests.postgres_server import PostgresSchema
 from tests.storage.contracts import LONGEST_WAIT, PostgresEngine, Processes, execute, rows
@@ -187,13 +187,6 @@ async def test_commits_are_durable_whatever_the_address_asks_for(engine: Postgre
     await hasty.close()
 
 
-def a_closed_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     "address",
     [
@@ -212,7 +205,7 @@ async def test_a_server_that_cannot_be_reached_is_unavailable(engine: PostgresEn
     if "{host}" in address and not host:
         pytest.skip("the server is reached over TCP")
     url = address.format(
-        password=PASSWORD, port=a_closed_port(), directory=tmp_path, server=server.rpartition("/")[0], host=host
+        password=PASSWORD, port=free_port(), directory=tmp_path, server=server.rpartition("/")[0], host=host
     )
     database = PostgresDatabase(url)
     with pytest.raises(StorageUnavailable) as caught:

@@ -15,6 +15,8 @@ from typing import IO, Any, Final, Self
 
 import httpx2
 
+from tests.ports import free_port
+
 COMMAND: Final = Path(sys.executable).with_name("tokenkeep")
 LONGEST_WAIT: Final = 20.0
 """Seconds in which a process must have started, stopped or answered; a loaded machine is slow."""
@@ -179,13 +181,6 @@ class ServerProcess:
 def clean_environment() -> dict[str, str]:
     """Return the environment without what would set Tokenkeep up."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TOKENKEEP_")}
-
-
-def free_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within: float = LONGEST_WAIT) -> None:

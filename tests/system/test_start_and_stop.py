@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.ports import free_port
 from tests.system.conftest import Start
-from tests.system.server_process import ServerProcess, free_port, wait_until
+from tests.system.server_process import ServerProcess, wait_until
 from tests.system.visitor import Visitor
 
 PASSWORD = "correct-horse-battery"

@@ -21,7 +21,6 @@ from cryptography import x509
 
 from tests.attacks.http.attacker import NAME, PASSWORD
 from tests.certificate import Certificate
-from tests.system import server_process
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
@@ -190,15 +189,11 @@ def test_a_renewed_certificate_is_served(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_renewal_is_noticed_without_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewal_is_noticed_without_a_signal(tmp_path: Path) -> None:
     """The files are looked at again and again: a pair that fits replaces the old one, half a pair is said not to."""
-    command = tmp_path / "tokenkeep-that-looks-more-often"
-    command.write_text(
-        f"#!{sys.executable}\nfrom tokenkeep.cli import main, serve\nserve.RENEWAL_CHECK = 0.05\nmain()\n"
-    )
-    command.chmod(0o700)
-    monkeypatch.setattr(server_process, "COMMAND", command)
+    looks_more_often = "from tokenkeep.cli import main, serve; serve.RENEWAL_CHECK = 0.05; main()"
     with TlsServer(tmp_path) as server:
+        server.program = (sys.executable, "-c", looks_more_often)
         server.start()
         before = server.certificate.serial
         renewed = Certificate(_made(tmp_path / "new"))

@@ -20,12 +20,13 @@ import httpx2
 import psutil
 import pytest
 
+from tests.ports import free_port
 from tests.postgres_front import fronted
 from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
 from tests.storage.contracts import execute, rows
 from tests.system.conftest import POSTGRES
-from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess, free_port, wait_until
+from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess, wait_until
 from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
 from tests.system.surroundings.forked import LOADED, ForkedServer
