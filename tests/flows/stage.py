@@ -78,9 +78,16 @@ class Stage:
         client: Client = FIREFOX,
         delivery: Delivery = Delivery.COOKIE,
         audience: str | None = None,
+        waits: bool = True,
     ) -> TokenPair:
-        """Present a refresh token."""
-        return await self.parts.services.refresh.refresh(presented, client, delivery=delivery, audience=audience)
+        """Present a refresh token; who does not wait has hung up before it is judged."""
+
+        async def still_waits() -> bool:
+            return waits
+
+        return await self.parts.services.refresh.refresh(
+            presented, client, delivery=delivery, audience=audience, still_waits=still_waits
+        )
 
     async def logout(self, presented: str, client: Client = FIREFOX) -> bool:
         """Log out with a refresh token; tells whether a session ended."""

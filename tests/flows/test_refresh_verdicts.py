@@ -48,6 +48,11 @@ async def reused(stage: Stage, first: TokenPair) -> str:
     return first.refresh_token
 
 
+async def abandoned(stage: Stage, first: TokenPair) -> str:
+    """A token that was used before the window, from somebody who has hung up."""
+    return await reused(stage, first)
+
+
 async def ended(stage: Stage, first: TokenPair) -> str:
     """A token of a session that was logged out."""
     await stage.logout(first.refresh_token)
@@ -76,6 +81,7 @@ EXPECTED: dict[Provocation, tuple[Verdict, type[Exception] | None, str, str, boo
     replayed: (Verdict.REPLAY, None, "refresh_replayed", "", True),
     overtaken: (Verdict.OVERTAKEN, InvalidRefreshToken, "refresh_refused", "overtaken", True),
     reused: (Verdict.REUSE, NoValidRefreshToken, "refresh_reused", "", False),
+    abandoned: (Verdict.ABANDONED, NoValidRefreshToken, "refresh_refused", "abandoned", True),
     ended: (Verdict.ENDED, NoValidRefreshToken, "refresh_refused", "ended", False),
     rolled_back: (Verdict.ROLLED_BACK, NoValidRefreshToken, "refresh_rolled_back", "", False),
     invalid: (Verdict.INVALID, InvalidRefreshToken, "refresh_refused", "invalid", True),
@@ -108,7 +114,7 @@ async def test_each_verdict_has_its_own_answer_event_and_count(stage: Stage, ada
         await stage.refresh(presented)
     else:
         with pytest.raises(raised):
-            await stage.refresh(presented)
+            await stage.refresh(presented, waits=provoke is not abandoned)
     [event] = (await refresh_events(stage))[len(events) :]
     session = None if verdict is Verdict.INVALID else RefreshToken.parse(first.refresh_token).session_id
     assert (event["kind"], event["detail"], event["session_id"]) == (kind, detail, session)
@@ -127,6 +133,25 @@ async def test_a_token_that_came_the_wrong_way_is_invalid(stage: Stage, ada: Acc
     session = RefreshToken.parse(pair.refresh_token).session_id
     assert (event["kind"], event["detail"], event["session_id"]) == ("refresh_refused", "invalid", session)
     assert counted(stage)["invalid"] == 1
+
+
+@pytest.mark.parametrize(
+    ("provoke", "raised"),
+    [(rotated, None), (replayed, None), (rolled_back, NoValidRefreshToken)],
+    ids=["rotated", "replayed", "rolled back"],
+)
+async def test_only_a_reused_token_is_forgiven_to_who_has_left(
+    stage: Stage, ada: Account, provoke: Provocation, raised: type[Exception] | None
+):
+    """Every other token is judged alike, whether its sender waits or not."""
+    first = await stage.login()
+    presented = await provoke(stage, first)
+    if raised is None:
+        await stage.refresh(presented, waits=False)
+    else:
+        with pytest.raises(raised):
+            await stage.refresh(presented, waits=False)
+    assert stage.accepts(first) == (raised is None)
 
 
 async def test_alarms_are_raised_once(stage: Stage, ada: Account):

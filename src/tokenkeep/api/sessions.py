@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from tokenkeep.api.endpoint import Answer, Call
 from tokenkeep.api.problems import RequestRefused
@@ -24,6 +25,9 @@ from tokenkeep.domain.sessions import Delivery, RefreshToken, Verdict
 from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
+
+PARTING: Final = 0.1
+"""Seconds in which it is seen that a client has hung up, once its request was read."""
 
 
 async def login(call: Call[LoginRequest]) -> Answer:
@@ -57,7 +61,17 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
         raise NoValidRefreshToken("absent")
     delivery = Delivery.COOKIE if sent is None else Delivery.BODY
     audience = call.body.audience if call.body else None
-    pair = await call.services.refresh.refresh(presented, call.client, delivery=delivery, audience=audience)
+
+    async def still_waits() -> bool:
+        try:
+            await asyncio.wait_for(call.gone(), PARTING)
+        except TimeoutError:
+            return True
+        return False
+
+    pair = await call.services.refresh.refresh(
+        presented, call.client, delivery=delivery, audience=audience, still_waits=still_waits
+    )
     return _hand_over(call, pair, delivery)
 
 

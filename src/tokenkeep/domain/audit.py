@@ -101,7 +101,7 @@ class Event:
     id: str = field(default="", compare=False)
 
 
-REFRESH_VERDICTS: Final = ("rotated", "replayed", "overtaken", "reused", "ended", "rolled_back", "invalid")
+REFRESH_VERDICTS: Final = ("rotated", "replayed", "overtaken", "reused", "abandoned", "ended", "rolled_back", "invalid")
 """What a presented refresh token can turn out to be."""
 
 _TOLD_BY_KIND: Final = {

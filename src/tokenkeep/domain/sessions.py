@@ -167,6 +167,8 @@ class Verdict(Enum):
     REPLAY = "replayed"
     OVERTAKEN = "overtaken"
     REUSE = "reused"
+    ABANDONED = "abandoned"
+    """Reused, but whoever sent it has gone before it was judged: a retry may have overtaken it long since."""
     ROLLED_BACK = "rolled_back"
 
 

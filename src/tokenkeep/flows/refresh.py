@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -69,6 +69,10 @@ class _Refused:
     revocation: Revocation | None = None
 
 
+async def _stays() -> bool:
+    return True
+
+
 class Refresh:
     """Exchanges refresh tokens."""
 
@@ -90,15 +94,25 @@ class Refresh:
         self._admission = admission
 
     async def refresh(
-        self, presented: str, client: Client, *, delivery: Delivery, audience: str | None = None
+        self,
+        presented: str,
+        client: Client,
+        *,
+        delivery: Delivery,
+        audience: str | None = None,
+        still_waits: Callable[[], Awaitable[bool]] = _stays,
     ) -> TokenPair:
-        """Exchange a refresh token for the next pair; a reused one ends its session.
+        """Exchange a refresh token for the next pair; a reused one ends its session, if anybody waits for the answer.
+
+        A request that lay in a stopped process or a full queue, and was given up and repeated elsewhere, carries an
+        old token when it is read at last. Whoever has left gets nothing for a token, so no alarm is due.
 
         Args:
             presented: the token's text.
             client: who asks; only the same program gets a lost answer repeated.
             delivery: how the token came.
             audience: whom the access token is for; the issuer itself when None.
+            still_waits: tells whether the sender still waits for the answer; asked only about a token that was reused.
 
         Raises:
             InvalidRefreshToken: malformed, forged, sent the wrong way, or overtaken by a newer one.
@@ -113,7 +127,7 @@ class Refresh:
         token = self._parse(presented, client)
         self._issuer.require_key()
         arrival = Presented(token.generation, delivery, client.fingerprint())
-        outcome = await self._settle(token, arrival, client)
+        outcome = await self._settle(token, arrival, client, still_waits)
         match outcome:
             case _Granted():
                 return self._issuer.issue(outcome.session, outcome.account, served, outcome.now, outcome.added)
@@ -129,11 +143,15 @@ class Refresh:
             self._note(_Refused(Verdict.INVALID), client)
             raise
 
-    async def _settle(self, token: RefreshToken, arrival: Presented, client: Client) -> _Granted | _Refused:
+    async def _settle(
+        self, token: RefreshToken, arrival: Presented, client: Client, still_waits: Callable[[], Awaitable[bool]]
+    ) -> _Granted | _Refused:
         for _ in range(MOST_QUESTIONS):
             asked = await self._ask(token)
             outcome = await self._storage.change_once(self._judge_and_advance, token, arrival, client, asked)
             match outcome:
+                case _Leaked(verdict=Verdict.REUSE) if not await still_waits():
+                    return _Refused(Verdict.ABANDONED, outcome.session)
                 case _Leaked():
                     return await self._storage.transact(self._raise_alarm, outcome, client)
                 case _Granted() | _Refused():
