@@ -13,7 +13,7 @@ import pytest
 
 from tests.postgres_front import PostgresFront, fronted
 from tests.postgres_server import PostgresSchema, PostgresServer
-from tests.redis_server import RedisServer
+from tests.redis_server import PROGRAMS, RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep import assembly
 from tokenkeep.server import AuthServer
@@ -107,6 +107,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 def redis_server() -> Iterator[RedisServer]:
     """A real Redis that tests share; each takes a prefix of its own. They belong to the xdist group `redis`."""
     with RedisServer.shared() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=PROGRAMS)
+def each_redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A real Redis and a real Valkey in turn, that tests share in the same way."""
+    with RedisServer.shared(request.param) as server:
         yield server
 
 

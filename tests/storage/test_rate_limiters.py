@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.redis_server import PROGRAMS, RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.limits import FREE_FAILURES, Quota
 from tokenkeep.flows.ports import RateLimiter
@@ -21,16 +21,16 @@ OTHER = Quota("other", 3, 60)
 ODD_KEYS = ["", "\0", "a" * 100_000, "\ud800", "Ada\0192.0.2.1"]
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.xdist_group("redis"))])
+@pytest.fixture(params=["memory", *(pytest.param(each, marks=pytest.mark.xdist_group("redis")) for each in PROGRAMS)])
 async def limiter(request: pytest.FixtureRequest, clock: SettableClock) -> AsyncIterator[RateLimiter]:
     """Each implementation in turn, with nothing counted yet."""
     if request.param == "memory":
         yield MemoryLimiter(clock)
         return
-    redis: RedisServer = request.getfixturevalue("redis_server")
-    link = RedisLink(redis.address, prefix=redis.new_prefix(), consequence="")
-    yield RedisLimiter(link, key=b"key", instant=lambda: round(clock.monotonic() * 1_000_000))
-    await link.close()
+    with RedisServer.shared(request.param) as redis:
+        link = RedisLink(redis.address, prefix=redis.new_prefix(), consequence="")
+        yield RedisLimiter(link, key=b"key", instant=lambda: round(clock.monotonic() * 1_000_000))
+        await link.close()
 
 
 async def test_a_quota_has_room_for_so_many_and_says_when_for_one_more(limiter: RateLimiter, clock: SettableClock):

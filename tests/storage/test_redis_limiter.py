@@ -21,18 +21,18 @@ Process = Callable[..., RedisLimiter]
 
 
 @pytest.fixture
-def prefix(redis_server: RedisServer) -> str:
+def prefix(each_redis_server: RedisServer) -> str:
     """The prefix that the processes of a test share."""
-    return redis_server.new_prefix()
+    return each_redis_server.new_prefix()
 
 
 @pytest.fixture
-async def process(redis_server: RedisServer, prefix: str) -> AsyncIterator[Process]:
+async def process(each_redis_server: RedisServer, prefix: str) -> AsyncIterator[Process]:
     """Limiters of several processes on one Redis."""
     links: list[RedisLink] = []
 
     def begin(key: bytes = b"key", *, clock: SettableClock | None = None) -> RedisLimiter:
-        links.append(RedisLink(redis_server.address, prefix=prefix, consequence=""))
+        links.append(RedisLink(each_redis_server.address, prefix=prefix, consequence=""))
         return RedisLimiter(links[-1], key=key, instant=(lambda: clock.now() * 1000) if clock else None)
 
     yield begin
@@ -60,10 +60,12 @@ async def test_processes_share_their_counts(process: Process):
     assert await second.begin(NAME) == 0
 
 
-async def test_what_is_kept_names_nobody_and_goes_by_itself(process: Process, redis_server: RedisServer, prefix: str):
+async def test_what_is_kept_names_nobody_and_goes_by_itself(
+    process: Process, each_redis_server: RedisServer, prefix: str
+):
     """Keys are digests that only this installation can make, under its prefix, and each has its end."""
     await use(process())
-    with redis_server.client() as client:
+    with each_redis_server.client() as client:
         kept = {key: client.pttl(key) for key in client.scan_iter(f"{prefix}*")}
         assert len(kept) == 2
         assert all(0 < left <= FORGOTTEN_AFTER + 1 for left in kept.values())
@@ -91,12 +93,12 @@ async def test_a_clock_that_was_set_back_makes_nobody_wait_longer(process: Proce
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1 2", "9" * 40 + "x"], ids=["empty", "x", "minus", "pair", "long"])
 async def test_what_somebody_else_left_there_counts_as_nothing(
-    process: Process, redis_server: RedisServer, prefix: str, value: str
+    process: Process, each_redis_server: RedisServer, prefix: str, value: str
 ):
     """A value or type that was not written by a limiter is replaced, and is no error."""
     limiter = process()
     await use(limiter)
-    with redis_server.client() as client:
+    with each_redis_server.client() as client:
         for key in list(client.scan_iter(f"{prefix}*")):
             client.set(key, value)
         assert await limiter.spend(QUOTA, NAME) == await limiter.begin(NAME) == 0
@@ -106,9 +108,9 @@ async def test_what_somebody_else_left_there_counts_as_nothing(
     assert await limiter.spend(QUOTA, NAME) == await limiter.begin(NAME) == 0
 
 
-async def test_scripts_that_redis_has_forgotten_are_sent_again(process: Process, redis_server: RedisServer):
+async def test_scripts_that_redis_has_forgotten_are_sent_again(process: Process, each_redis_server: RedisServer):
     """A flush of its scripts, or a restart, is not noticed by anybody."""
     limiter = process()
     await use(limiter)
-    redis_server.ask("SCRIPT", "FLUSH")
+    each_redis_server.ask("SCRIPT", "FLUSH")
     assert await limiter.spend(QUOTA, NAME) == 0

@@ -15,7 +15,7 @@ import pytest
 
 from tests.certificate import Certificate
 from tests.redis_front import fronted
-from tests.redis_server import RedisServer
+from tests.redis_server import PROGRAMS, RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.limits import FREE_FAILURES, Quota
 from tokenkeep.flows.ports import RateLimiter
@@ -38,10 +38,10 @@ Connect = Callable[..., RedisLink]
 """Makes a link, closed in the end."""
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[RedisServer]:
+@pytest.fixture(scope="module", params=PROGRAMS)
+def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A Redis that the tests of this module may do to what they like; each leaves it as it was."""
-    with RedisServer.running() as server:
+    with RedisServer.running(program=request.param) as server:
         yield server
 
 

@@ -21,6 +21,7 @@ _ANSWERS: Final[tuple[tuple[str, str], ...]] = (
     ("READONLY", "it is a replica, which cannot be written: name the primary"),
     ("read only replica", "it is a replica, which cannot be written: name the primary"),
     ("OOM", "its memory is full: raise its maxmemory"),
+    ("used memory", "its memory is full: raise its maxmemory"),
     ("MISCONF", "it takes no changes, since it cannot save to its disk: see its log"),
     ("NOREPLICAS", "it takes no changes, since its replicas are away: see its log"),
     ("LOADING", "it is still loading its data: wait"),
