@@ -52,7 +52,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What handlers may call. `verifiers` are by audience and begin with `verifier`, that of this server itself."""
+    """What handlers may call. `verifiers` are by audience; `verifier` is the one among them of this server itself."""
 
     login: Login
     refresh: Refresh
