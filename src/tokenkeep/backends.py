@@ -34,9 +34,9 @@ def is_embedded(settings: Settings) -> bool:
     return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
 
 
-def is_alone(settings: Settings) -> bool:
-    """Tell whether the data directory is for one server process, since it shares no database or no Redis."""
-    return is_embedded(settings) or settings.redis_url is None
+def locks_directory(settings: Settings, directory: DataDirectory) -> bool:
+    """Tell whether a server holds its data directory for itself, since it shares no database or no Redis."""
+    return (is_embedded(settings) or settings.redis_url is None) and directory.exists()
 
 
 def node_of(settings: Settings, directory: DataDirectory) -> str:

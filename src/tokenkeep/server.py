@@ -19,8 +19,8 @@ from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, 
 from tokenkeep.backends import (
     choose_database,
     choose_shared,
-    is_alone,
     is_embedded,
+    locks_directory,
     node_of,
     prepare_directory,
     read_secrets,
@@ -129,9 +129,8 @@ class AuthServer:
         check_clock(self._clock.now())
         async with self._closed_on_error():
             prepare_directory(self.settings, self._directory)
-            if is_alone(self.settings) and self._exclusive and self._directory.exists():
-                self._directory.lock()
-                self._exit.callback(self._directory.unlock)
+            if self._exclusive and locks_directory(self.settings, self._directory):
+                self._lock_directory()
             node = None if embedded else node_of(self.settings, self._directory)
             graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
@@ -201,8 +200,7 @@ class AuthServer:
         async with self._closed_on_error():
             self._require_data()
             if is_embedded(self.settings):
-                self._directory.lock()
-                self._exit.callback(self._directory.unlock)
+                self._lock_directory()
             graph, database = await self._connect(create_secret=False)
             await migrate(database)
             recovered = await graph.recover.recover()
@@ -263,6 +261,10 @@ class AuthServer:
         if self._busy:
             raise RuntimeError("the server is open already")
         self._busy = True
+
+    def _lock_directory(self) -> None:
+        self._directory.lock()
+        self._exit.callback(self._directory.unlock)
 
     def _require_data(self) -> None:
         check_clock(self._clock.now())
