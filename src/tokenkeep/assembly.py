@@ -21,15 +21,14 @@ from tokenkeep.api.routes import routes_served
 from tokenkeep.contract.loopback import is_loopback
 from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
-from tokenkeep.domain.errors import Refusal
-from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.server_processes import NO_REDIS, NotShared
+from tokenkeep.domain.server_processes import NO_REDIS
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
+from tokenkeep.flows.background import EXPLAINED
 from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
@@ -67,7 +66,6 @@ from tokenkeep.flows.revoke_key import RevokeKey
 from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.flows.serve_together import ServeTogether
-from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
@@ -89,16 +87,7 @@ HASHING_WAIT: Final = 5.0
 
 KEY_POLLS: Final = 4
 """Looks at the signing keys in the time in which a change of them must have been taken up: some may fail."""
-CANNOT_SERVE: Final = (
-    Refusal,
-    RolledBack,
-    MarkUnavailable,
-    NotShared,
-    SecretMismatch,
-    SettingsError,
-    DataDirectoryError,
-    SchemaMismatch,
-)
+CANNOT_SERVE: Final = (*EXPLAINED, SettingsError, DataDirectoryError, SchemaMismatch)
 """Errors that say in a line what is wrong with the surroundings, and what to do; all others are defects."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)

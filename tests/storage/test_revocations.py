@@ -11,9 +11,8 @@ from tests.storage.examples import NOW, a_revocation, store_account
 from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import GREATEST_LEEWAY, Revocation
+from tokenkeep.domain.revocations import GREATEST_LEEWAY, NumberedRevocation, Revocation
 from tokenkeep.flows.ports import Transaction
-from tokenkeep.flows.stores import NumberedRevocation
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
 

@@ -7,8 +7,7 @@ from typing import Final
 from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import Revocation, expiry_of
-from tokenkeep.flows.stores import NumberedRevocation
+from tokenkeep.domain.revocations import NumberedRevocation, Revocation, expiry_of
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
 HEADLESS: Final = "the table revocation_head has lost its row: put back a backup, and run: tokenkeep recover"
