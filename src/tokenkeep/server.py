@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.api.lifespan import live, live_within
-from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, endpoints_of
+from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble, endpoints_of
 from tokenkeep.backends import (
     choose_database,
     choose_shared,
@@ -26,14 +25,12 @@ from tokenkeep.backends import (
     read_secrets,
     require_data,
 )
-from tokenkeep.chores import chores_of
+from tokenkeep.chores import at_work
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
-from tokenkeep.flows.background import Background
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
-from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Metrics
@@ -45,9 +42,6 @@ from tokenkeep.storage.kept_marks import KeptMarks
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
 from tokenkeep.verifier import CannotTell, TokenVerifier
-
-LEAVE_TIMEOUT: Final = 1.0
-"""Seconds in which the other processes are told that this one serves no longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -134,26 +128,7 @@ class AuthServer:
             node = None if embedded else node_of(self.settings, self._directory)
             graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
-            if graph.shared is not None:
-                await graph.shared.link.ask()
-            if graph.together is not None:
-                await graph.together.join()
-                self._exit.push_async_callback(_leave, graph.together)
-            await graph.history.begin()
-            await graph.follow_revocations.remember_access_life(graph.access_life)
-            await graph.establish_keys.establish()
-            await graph.password_kinds.poll()
-            await graph.key_ring.reload()
-            await graph.follow_revocations.poll()
-            await graph.watch_clock.compare()
-            background = Background(chores_of(graph))
-            self._exit.push_async_callback(_finish, graph)
-            background.start()
-            self._exit.push_async_callback(background.stop)
-            self._exit.callback(graph.publish_revocations.end_waits)
-            if graph.read_now is not None:
-                graph.read_now.start()
-                self._exit.push_async_callback(graph.read_now.stop)
+            await self._exit.enter_async_context(at_work(graph))
             self._http = http.build(
                 endpoints_of(self.settings),
                 graph.services,
@@ -330,19 +305,3 @@ class AuthServer:
 def create_app() -> ASGIApp:
     """Return the application for an ASGI server: settings from `tokenkeep.toml` and the environment."""
     return AuthServer().app
-
-
-async def _leave(together: ServeTogether) -> None:
-    """Say that this process serves no longer; where that cannot be said, it is noticed soon."""
-    with suppress(TimeoutError, *CANNOT_SERVE):
-        async with asyncio.timeout(LEAVE_TIMEOUT):
-            await together.leave()
-
-
-async def _finish(graph: ObjectGraph) -> None:
-    """Write what is still to be written, as far as the database lets it."""
-    try:
-        await graph.refusals.flush()
-        await graph.history.keep()
-    except CANNOT_SERVE as error:
-        _log.error("the last audit events or the high-water mark were not written: %s", error)
