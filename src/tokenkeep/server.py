@@ -33,7 +33,7 @@ from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
-from tokenkeep.observability import Metrics
+from tokenkeep.observability import Measures, Metrics
 from tokenkeep.policies import frame_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory
@@ -264,16 +264,7 @@ class AuthServer:
             revoked=self._revoked,
             verifiers=self._verifiers,
             observe_event=self._metrics.count_event,
-            exposition=lambda: self._metrics.exposition(
-                revocations=len(self._revoked),
-                dropped=self.graph.refusals.dropped,
-                clock_offset=self.graph.watch_clock.offset / 1000,
-                revocations_age=self.graph.follow_revocations.age,
-                keys_age=self.graph.key_ring.age,
-                readers=self.graph.publish_revocations.waiting,
-                documents=self.graph.publish_revocations.signed,
-                redis_up=shared.link.away is None if shared is not None else None,
-            ),
+            exposition=lambda: self._metrics.exposition(self._measures()),
             mark=KeptMarks(FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(), shared),
             unmarked=self.settings.allow_unmarked_database or unmarked,
             claims=self._claims,
@@ -282,6 +273,19 @@ class AuthServer:
         self._exit.callback(graph.hasher.close)
         self._graph = graph
         return graph, database
+
+    def _measures(self) -> Measures:
+        graph = self.graph
+        return Measures(
+            revocations=len(self._revoked),
+            dropped=graph.refusals.dropped,
+            clock_offset=graph.watch_clock.offset / 1000,
+            revocations_age=graph.follow_revocations.age,
+            keys_age=graph.key_ring.age,
+            feed_waiting=graph.publish_revocations.waiting,
+            feed_signed=graph.publish_revocations.signed,
+            redis_up=graph.shared.link.away is None if graph.shared is not None else None,
+        )
 
     def _verifier_for(self, audience: str) -> TokenVerifier:
         return TokenVerifier(
