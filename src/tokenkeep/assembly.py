@@ -10,15 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
-from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.endpoint import Endpoint, Feed, Services
-from tokenkeep.api.openapi import About, describe, described
-from tokenkeep.api.routes import routes_served
-from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.api.endpoint import Feed, Services
+from tokenkeep.contract.loopback import leads_to_loopback
 from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.readiness import Need
@@ -69,7 +64,15 @@ from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
-from tokenkeep.policies import limit_policy, password_policy, rotation_policy, session_policy, token_policy
+from tokenkeep.policies import (
+    cookie_policy,
+    has_feed,
+    limit_policy,
+    password_policy,
+    rotation_policy,
+    session_policy,
+    token_policy,
+)
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.storage.data_directory import DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
@@ -240,7 +243,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             verifier=outside.verifiers[settings.issuer],
             verifiers=outside.verifiers,
             refusals=refusals,
-            cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
+            cookies=cookie_policy(settings),
             readiness=CheckReadiness(
                 storage,
                 {
@@ -252,23 +255,17 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             feed=_feed(settings, publish_revocations),
-            local=is_loopback(urlsplit(settings.issuer).hostname or ""),
+            local=leads_to_loopback(settings.issuer),
         ),
         access_life=settings.access_ttl // _MILLISECOND,
     )
 
 
 def _feed(settings: Settings, publish: PublishRevocations) -> Feed | None:
-    if not _has_feed(settings):
+    if not has_feed(settings):
         return None
     token = None if settings.feed_public or settings.feed_token is None else settings.feed_token.reveal()
     return Feed(publish, token)
-
-
-def _has_feed(settings: Settings) -> bool:
-    """Tell whether the feed is set up, and others can verify its signature without being able to make one."""
-    wanted = settings.feed_public or settings.feed_token is not None
-    return wanted and not settings.signing_algorithm.startswith("HS")
 
 
 def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
@@ -290,25 +287,3 @@ def _ring(*bells: Bell | None) -> Callable[[], None]:
                 bell.ring()
 
     return ring
-
-
-def endpoints_of(settings: Settings) -> list[Endpoint]:
-    """Return the rows of the route table to serve, with their description where it may be seen."""
-    served = routes_served(registration=settings.registration, feed=_has_feed(settings))
-    if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
-        return served
-    return described(served, _about(settings))
-
-
-def describe_api(settings: Settings) -> dict[str, Any]:
-    """Return the OpenAPI document of a server with these settings."""
-    return describe(endpoints_of(settings), _about(settings))
-
-
-def _about(settings: Settings) -> About:
-    return About(
-        issuer=settings.issuer,
-        audiences=token_policy(settings).audiences,
-        cookie=CookiePolicy.of(settings.issuer, settings.allowed_origins).name,
-        version=metadata.version("tokenkeep"),
-    )

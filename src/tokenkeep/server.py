@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.api.lifespan import live, live_within
-from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble, endpoints_of
+from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble
 from tokenkeep.backends import (
     choose_database,
     choose_shared,
@@ -34,7 +34,7 @@ from tokenkeep.flows.recover import Recovered
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Measures, Metrics
-from tokenkeep.policies import frame_policy, token_policy
+from tokenkeep.policies import endpoints_of, frame_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark

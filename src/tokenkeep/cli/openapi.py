@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from tokenkeep.assembly import describe_api
 from tokenkeep.cli.configured import config_option, read_settings
+from tokenkeep.policies import describe_api
 
 
 @click.command()
