@@ -18,7 +18,6 @@ from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble
 from tokenkeep.backends import (
     choose_database,
     choose_shared,
-    is_embedded,
     locks_directory,
     node_of,
     prepare_directory,
@@ -117,7 +116,6 @@ class AuthServer:
             RuntimeError: it is open already.
         """
         self._require_closed()
-        embedded = is_embedded(self.settings)
         for finding in self._unsafe:
             _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
         check_clock(self._clock.now())
@@ -125,6 +123,7 @@ class AuthServer:
             prepare_directory(self.settings, self._directory)
             if self._exclusive and locks_directory(self.settings, self._directory):
                 self._lock_directory()
+            embedded = self.settings.embedded
             node = None if embedded else node_of(self.settings, self._directory)
             graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
@@ -147,7 +146,7 @@ class AuthServer:
         async with self._closed_on_error():
             self._require_data()
             # A machine that runs commands on a shared database need never have served it.
-            unmarked = not is_embedded(self.settings)
+            unmarked = not self.settings.embedded
             _, database = await self._connect(create_secret=False, unmarked=unmarked)
             await check_current(database)
 
@@ -174,7 +173,7 @@ class AuthServer:
         self._require_closed()
         async with self._closed_on_error():
             self._require_data()
-            if is_embedded(self.settings):
+            if self.settings.embedded:
                 self._lock_directory()
             graph, database = await self._connect(create_secret=False)
             await migrate(database)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tokenkeep.assembly import CANNOT_SERVE, SystemClock
-from tokenkeep.backends import choose_redis, is_embedded, sqlite_file
+from tokenkeep.backends import choose_redis, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import json_text
 from tokenkeep.domain.audit import OPERATOR
@@ -47,7 +47,7 @@ def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
     directory = DataDirectory(settings.data_dir)
     findings = [_clock(), _data_directory(directory)]
     if safe and all(finding.ok for finding in findings):
-        if is_embedded(settings) and not sqlite_file(settings, directory).exists():
+        if settings.embedded and not sqlite_file(settings, directory).exists():
             findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
         else:
             findings += asyncio.run(_installation(settings))

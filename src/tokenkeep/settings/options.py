@@ -76,6 +76,8 @@ def _number(least: int, most: int) -> Callable[[int], str | None]:
     return lambda value: None if least <= value <= most else f"must be between {least} and {most}"
 
 
+SQLITE_URL: Final = "sqlite:///"
+"""How the address of a database in a file begins; the path follows."""
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{0,64}")
 
@@ -106,9 +108,9 @@ def _check_level(value: str) -> str | None:
 
 
 def _check_database(value: Secret | None) -> str | None:
-    if value is None or value.reveal().startswith(("postgresql://", "sqlite:///")):
+    if value is None or value.reveal().startswith(("postgresql://", SQLITE_URL)):
         return None
-    return "must begin with postgresql:// or sqlite:///"
+    return f"must begin with postgresql:// or {SQLITE_URL}"
 
 
 def _check_redis(value: Secret | None) -> str | None:
@@ -308,6 +310,11 @@ class Settings:
             raise SettingsError("tls_cert and tls_key belong together: set both or neither")
         if self.refresh_idle_ttl > self.session_ttl:
             raise SettingsError("refresh_idle_ttl must not be longer than session_ttl")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is a file of this machine, for one server process."""
+        return self.database_url is None or self.database_url.reveal().startswith(SQLITE_URL)
 
 
 OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(

@@ -154,10 +154,9 @@ def _rate_limits(settings: Settings) -> Iterator[Finding]:
 
 def _workers(settings: Settings) -> Iterator[Finding]:
     rule, many = "workers", f"workers is {settings.workers}"
-    url = settings.database_url
     if settings.workers == 1:
         yield Finding(rule, True, "one server process")
-    elif url is None or not url.reveal().startswith("postgresql:"):
+    elif settings.embedded:
         yield Finding(
             rule,
             False,
