@@ -77,7 +77,7 @@ def processes_told(server: ServerProcess, rounds: int = 60) -> set[str]:
     return found
 
 
-def everywhere(server: ServerProcess, visitor: Visitor, rounds: int = 30) -> Counter[int]:
+def everywhere(visitor: Visitor, rounds: int = 30) -> Counter[int]:
     """Return the statuses with which a visitor's token is answered, over many connections."""
     return Counter(visitor.get("/me").status_code for _ in range(rounds))
 
@@ -91,11 +91,11 @@ def test_all_workers_answer_and_agree(server: ServerProcess):
     for _ in range(5):
         ada = Visitor(server, "Ada", PASSWORD)
         assert ada.login().status_code == 200
-        assert everywhere(server, ada) == {200: 30}
+        assert everywhere(ada) == {200: 30}
         assert ada.refresh().status_code == 200
         assert ada.logout().status_code == 200
         time.sleep(0.1)  # what is promised for all processes; a second is the limit where Redis is away
-        assert everywhere(server, ada) == {401: 30}
+        assert everywhere(ada) == {401: 30}
     assert server.stop() == 0
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log.upper().replace("INTERNAL_ERROR", "")
@@ -135,8 +135,8 @@ def test_a_worker_that_is_killed_is_replaced(server: ServerProcess):
 
     wait_until(all_answer, "they answer")
     time.sleep(0.2)
-    assert everywhere(server, gone, 60) == {401: 60}
-    assert everywhere(server, there, 60) == {200: 60}
+    assert everywhere(gone, 60) == {401: 60}
+    assert everywhere(there, 60) == {200: 60}
     assert server.stop() == 0
 
 
@@ -171,8 +171,8 @@ def test_redis_that_goes_under_traffic_is_missed_by_nobody(server: ServerProcess
         for each in crowd:
             each.join()
     assert Counter(answers) == {200: len(answers)}
-    wait_until(lambda: all(everywhere(server, ada, 6) == {401: 6} for ada in ended[-5:]), "no token comes back")
-    assert all(everywhere(server, ada, 3) == {401: 3} for ada in ended)
+    wait_until(lambda: all(everywhere(ada, 6) == {401: 6} for ada in ended[-5:]), "no token comes back")
+    assert all(everywhere(ada, 3) == {401: 3} for ada in ended)
     assert server.stop() == 0
 
 
