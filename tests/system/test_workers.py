@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
-import psutil
 import pytest
 
 from tests.postgres_server import PostgresSchema
@@ -63,9 +62,9 @@ def server(prepare: Prepare) -> ServerProcess:
     return started
 
 
-def workers_of(server: ServerProcess) -> set[int]:
-    """Return the processes that answer."""
-    return {child.pid for child in psutil.Process(server.pid).children()}
+def pids_of(server: ServerProcess) -> set[int]:
+    """Return the ids of the workers."""
+    return {child.pid for child in server.children()}
 
 
 def processes_told(server: ServerProcess, rounds: int = 60) -> set[str]:
@@ -85,8 +84,8 @@ def everywhere(visitor: Visitor, rounds: int = 30) -> Counter[int]:
 def test_all_workers_answer_and_agree(server: ServerProcess):
     """Logins of one worker are known to the others, and so is their end, within a moment."""
     wait_until(lambda: len(processes_told(server, 10)) == WORKERS or len(processes_told(server)) > 1, "several answer")
-    assert len(workers_of(server)) == WORKERS
-    assert processes_told(server) <= {str(pid) for pid in workers_of(server)}
+    assert len(pids_of(server)) == WORKERS
+    assert processes_told(server) <= {str(pid) for pid in pids_of(server)}
     server.add_user("Ada", PASSWORD)
     for _ in range(5):
         ada = Visitor(server, "Ada", PASSWORD)
@@ -120,10 +119,10 @@ def test_a_worker_that_is_killed_is_replaced(server: ServerProcess):
     there.login()
     gone.logout()
     for _ in range(2):
-        victim = max(workers_of(server))
+        victim = max(pids_of(server))
         os.kill(victim, signal.SIGKILL)
         wait_until(
-            lambda gone=victim: len(workers_of(server)) == WORKERS and gone not in workers_of(server),
+            lambda gone=victim: len(pids_of(server)) == WORKERS and gone not in pids_of(server),
             "there are as many again",
         )
 
@@ -178,9 +177,9 @@ def test_redis_that_goes_under_traffic_is_missed_by_nobody(server: ServerProcess
 
 def test_a_reload_replaces_all_workers(server: ServerProcess):
     """After SIGHUP there are as many new ones, and nobody was refused for it."""
-    before = workers_of(server)
+    before = pids_of(server)
     os.kill(server.pid, signal.SIGHUP)
-    wait_until(lambda: len(workers_of(server) - before) == WORKERS and not workers_of(server) & before, "all are new")
+    wait_until(lambda: len(pids_of(server) - before) == WORKERS and not pids_of(server) & before, "all are new")
     assert server.request("GET", "/readyz").status_code == 200
     assert server.stop() == 0
 
