@@ -58,9 +58,15 @@ class EndSessions:
         return await end_one_of(tx, found[0], by, self._revoker)
 
 
-async def end_one_of(tx: Transaction, session: Session, by: Authority, revoker: Revoker) -> Revocation | None:
-    """End a session and its access tokens; None if it had ended before."""
-    reason = _reason(session.account_id, by)
+async def end_one_of(
+    tx: Transaction, session: Session, by: Authority, revoker: Revoker, *, reason: EndReason | None = None
+) -> Revocation | None:
+    """End a session and its access tokens; None if it had ended before.
+
+    Args:
+        reason: by default that its owner wished it, or whoever else `by` is.
+    """
+    reason = reason or _reason(session.account_id, by)
     if not await tx.sessions.end(session.id, reason, now=tx.now):
         return None
     event = by.event(
