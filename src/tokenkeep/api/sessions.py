@@ -103,7 +103,7 @@ async def end_session(call: Call[Any]) -> Answer:
 async def end_all_sessions(call: Call[Any]) -> Answer:
     """End all of the bearer's sessions and access tokens, the ones that ask too."""
     owner = AccountId(call.bearer().subject)
-    await call.services.end_sessions.end_all(owner, call.client, actor=owner)
+    await call.services.end_sessions.end_all(owner, call.client)
     return Answer(Done(ok=True), {"Set-Cookie": call.services.cookies.clear()})
 
 

@@ -37,14 +37,14 @@ class EndSessions:
             raise NotFound
         self._revoker.apply(revocation)
 
-    async def end_all(self, owner: AccountId, client: Client, *, actor: str) -> int:
+    async def end_all(self, owner: AccountId, client: Client) -> int:
         """End all of the owner's sessions and access tokens, this one too; returns how many sessions there were.
 
         Raises:
             NotFound: there is no such enabled account.
             StorageUnavailable: the database did not answer; nothing changed.
         """
-        ended = await self._storage.transact(end_all_of, owner, Authority(actor, client), self._revoker)
+        ended = await self._storage.transact(end_all_of, owner, Authority(owner, client), self._revoker)
         if ended is None:
             raise NotFound
         count, revocation = ended
