@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tokenkeep.domain.secrets import Purpose, SecretRing
 from tokenkeep.flows.ports import Clock
 from tokenkeep.settings import Settings, SettingsError
-from tokenkeep.settings.options import SQLITE_URL
+from tokenkeep.settings.checks import SQLITE_URL
 from tokenkeep.storage.address_error import AddressError
 from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
