@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 
 class Front(Protocol):
@@ -38,3 +38,13 @@ def serving(front: F) -> Iterator[F]:
         loops[0].call_soon_threadsafe(ending.set)
         thread.join(10)
         assert not thread.is_alive()
+
+
+async def pass_both_ways(*ways: Coroutine[Any, Any, None]) -> None:
+    """Pass on what comes, each way by itself, until one of them has ended."""
+    tasks = [asyncio.create_task(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tests.fronts import serving
+from tests.fronts import pass_both_ways, serving
 
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 
@@ -57,15 +57,11 @@ class PostgresFront:
             behind.write(begun)
             answered = asyncio.Event()
             answered.set()
-            ways = [
-                asyncio.create_task(self._pass_questions(reader, behind, answered)),
-                asyncio.create_task(self._pass_answers(behind_reader, writer, answered)),
-            ]
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await pass_both_ways(
+                    self._pass_questions(reader, behind, answered), self._pass_answers(behind_reader, writer, answered)
+                )
             finally:
-                for way in ways:
-                    way.cancel()
                 behind.close()
         writer.close()
 

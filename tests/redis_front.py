@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tests.fronts import serving
+from tests.fronts import pass_both_ways, serving
 
 _BLOCK: Final = 65_536
 
@@ -58,15 +58,11 @@ class RedisFront:
         self._clients.add(writer)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             behind_reader, behind = await asyncio.open_connection("127.0.0.1", self._behind)
-            ways = [
-                asyncio.create_task(self._pass_on(reader, behind, held=False)),
-                asyncio.create_task(self._pass_on(behind_reader, writer, held=True)),
-            ]
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await pass_both_ways(
+                    self._pass_on(reader, behind, held=False), self._pass_on(behind_reader, writer, held=True)
+                )
             finally:
-                for way in ways:
-                    way.cancel()
                 behind.close()
         self._clients.discard(writer)
         writer.close()

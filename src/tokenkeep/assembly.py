@@ -10,26 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
-from tokenkeep.api.cookies import CookiePolicy
-from tokenkeep.api.endpoint import Endpoint, Feed, Services
-from tokenkeep.api.openapi import About, describe, described
-from tokenkeep.api.routes import routes_served
-from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.api.endpoint import Feed, Services
+from tokenkeep.contract.loopback import leads_to_loopback
 from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
-from tokenkeep.domain.errors import Refusal
-from tokenkeep.domain.history import MarkUnavailable, RolledBack
 from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.server_processes import NO_REDIS, NotShared
+from tokenkeep.domain.server_processes import NO_REDIS
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
 from tokenkeep.flows.admission import Admission
+from tokenkeep.flows.background import EXPLAINED
 from tokenkeep.flows.bell import Bell
 from tokenkeep.flows.change_account import ChangeAccount
 from tokenkeep.flows.change_password import ChangePassword
@@ -67,11 +61,18 @@ from tokenkeep.flows.revoke_key import RevokeKey
 from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.flows.serve_together import ServeTogether
-from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.flows.token_families import TokenFamilies
 from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
-from tokenkeep.policies import limit_policy, password_policy, rotation_policy, session_policy, token_policy
+from tokenkeep.policies import (
+    cookie_policy,
+    has_feed,
+    limit_policy,
+    password_policy,
+    rotation_policy,
+    session_policy,
+    token_policy,
+)
 from tokenkeep.settings import Settings, SettingsError
 from tokenkeep.storage.data_directory import DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
@@ -89,16 +90,7 @@ HASHING_WAIT: Final = 5.0
 
 KEY_POLLS: Final = 4
 """Looks at the signing keys in the time in which a change of them must have been taken up: some may fail."""
-CANNOT_SERVE: Final = (
-    Refusal,
-    RolledBack,
-    MarkUnavailable,
-    NotShared,
-    SecretMismatch,
-    SettingsError,
-    DataDirectoryError,
-    SchemaMismatch,
-)
+CANNOT_SERVE: Final = (*EXPLAINED, SettingsError, DataDirectoryError, SchemaMismatch)
 """Errors that say in a line what is wrong with the surroundings, and what to do; all others are defects."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -251,7 +243,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             verifier=outside.verifiers[settings.issuer],
             verifiers=outside.verifiers,
             refusals=refusals,
-            cookies=CookiePolicy.of(settings.issuer, settings.allowed_origins),
+            cookies=cookie_policy(settings),
             readiness=CheckReadiness(
                 storage,
                 {
@@ -263,23 +255,17 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             metrics=outside.exposition,
             ops_token=settings.ops_token.reveal() if settings.ops_token else None,
             feed=_feed(settings, publish_revocations),
-            local=is_loopback(urlsplit(settings.issuer).hostname or ""),
+            local=leads_to_loopback(settings.issuer),
         ),
         access_life=settings.access_ttl // _MILLISECOND,
     )
 
 
 def _feed(settings: Settings, publish: PublishRevocations) -> Feed | None:
-    if not _has_feed(settings):
+    if not has_feed(settings):
         return None
     token = None if settings.feed_public or settings.feed_token is None else settings.feed_token.reveal()
     return Feed(publish, token)
-
-
-def _has_feed(settings: Settings) -> bool:
-    """Tell whether the feed is set up, and others can verify its signature without being able to make one."""
-    wanted = settings.feed_public or settings.feed_token is not None
-    return wanted and not settings.signing_algorithm.startswith("HS")
 
 
 def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
@@ -301,25 +287,3 @@ def _ring(*bells: Bell | None) -> Callable[[], None]:
                 bell.ring()
 
     return ring
-
-
-def endpoints_of(settings: Settings) -> list[Endpoint]:
-    """Return the rows of the route table to serve, with their description where it may be seen."""
-    served = routes_served(registration=settings.registration, feed=_has_feed(settings))
-    if not settings.api_docs and not is_loopback(urlsplit(settings.issuer).hostname or ""):
-        return served
-    return described(served, _about(settings))
-
-
-def describe_api(settings: Settings) -> dict[str, Any]:
-    """Return the OpenAPI document of a server with these settings."""
-    return describe(endpoints_of(settings), _about(settings))
-
-
-def _about(settings: Settings) -> About:
-    return About(
-        issuer=settings.issuer,
-        audiences=token_policy(settings).audiences,
-        cookie=CookiePolicy.of(settings.issuer, settings.allowed_origins).name,
-        version=metadata.version("tokenkeep"),
-    )

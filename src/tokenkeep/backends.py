@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tokenkeep.domain.secrets import Purpose, SecretRing
 from tokenkeep.flows.ports import Clock
 from tokenkeep.settings import Settings, SettingsError
+from tokenkeep.settings.checks import SQLITE_URL
 from tokenkeep.storage.address_error import AddressError
 from tokenkeep.storage.data_directory import PUT_BACK, DataDirectory, DataDirectoryError
 from tokenkeep.storage.memory import MemoryLimiter
@@ -26,17 +27,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SQLITE_URL: Final = "sqlite:///"
 
-
-def is_embedded(settings: Settings) -> bool:
-    """Tell whether the database is a file of this machine, for one server process."""
-    return settings.database_url is None or settings.database_url.reveal().startswith(_SQLITE_URL)
-
-
-def is_alone(settings: Settings) -> bool:
-    """Tell whether the data directory is for one server process, since it shares no database or no Redis."""
-    return is_embedded(settings) or settings.redis_url is None
+def locks_directory(settings: Settings, directory: DataDirectory) -> bool:
+    """Tell whether a server holds its data directory for itself, since it shares no database or no Redis."""
+    return (settings.embedded or settings.redis_url is None) and directory.exists()
 
 
 def node_of(settings: Settings, directory: DataDirectory) -> str:
@@ -52,7 +46,7 @@ def sqlite_file(settings: Settings, directory: DataDirectory) -> Path:
     """Return the file of the embedded database."""
     if settings.database_url is None:
         return directory.database
-    return Path(settings.database_url.reveal().removeprefix(_SQLITE_URL))
+    return Path(settings.database_url.reveal().removeprefix(SQLITE_URL))
 
 
 def prepare_directory(settings: Settings, directory: DataDirectory) -> None:
@@ -64,7 +58,7 @@ def prepare_directory(settings: Settings, directory: DataDirectory) -> None:
     try:
         directory.create()
     except DataDirectoryError as error:
-        if is_embedded(settings) or directory.exists():
+        if settings.embedded or directory.exists():
             raise
         if not settings.allow_unmarked_database:
             raise DataDirectoryError(f"{error} (or do without it: --allow-unmarked-database on)") from None
@@ -78,7 +72,7 @@ def require_data(settings: Settings, directory: DataDirectory) -> None:
         DataDirectoryError: the data directory or the embedded database is missing, and only `serve` makes them; or
             the directory is not ours, or open to others.
     """
-    if not is_embedded(settings):
+    if not settings.embedded:
         directory.check_closed()
         return
     directory.require()
@@ -90,13 +84,12 @@ def require_data(settings: Settings, directory: DataDirectory) -> None:
 
 def choose_database(settings: Settings, directory: DataDirectory, clock: Clock) -> Database:
     """Return the configured database, not yet open."""
-    url = settings.database_url.reveal() if settings.database_url else None
-    if url is None or url.startswith(_SQLITE_URL):
+    if settings.database_url is None or settings.embedded:
         return SqliteDatabase(sqlite_file(settings, directory), clock)
     # Imported when configured only: the driver costs memory that the embedded default need not spend.
     from tokenkeep.storage.sql.postgres import PostgresDatabase
 
-    return PostgresDatabase(url)
+    return PostgresDatabase(settings.database_url.reveal())
 
 
 def choose_shared(settings: Settings, ring: SecretRing, clock: Clock) -> RedisShared | None:
@@ -151,7 +144,7 @@ def read_secrets(settings: Settings, directory: DataDirectory, *, create: bool) 
         text = directory.read_secret()
         if text is None and create:
             text = directory.create_secret(sqlite_file(settings, directory))
-        if text is None and is_embedded(settings):
+        if text is None and settings.embedded:
             text = directory.require_secret()
     if text is None:
         raise SettingsError("no server secret: set TOKENKEEP_SECRET (make one with: tokenkeep secret generate)")

@@ -70,6 +70,43 @@ class Answered:
     refused: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """How things stand in a server process just now.
+
+    Attributes:
+        dropped: refusals that were counted and not written.
+        redis_up: whether Redis answered when last asked; None if none is used.
+    """
+
+    revocations: int
+    dropped: Mapping[EventKind, int]
+    clock_offset: float
+    revocations_age: float
+    keys_age: float
+    feed_waiting: int
+    feed_signed: int
+    redis_up: bool | None
+
+
+_GAUGES: Final = {
+    "revocations": ("tokenkeep_revocations", "Revocations that can still matter."),
+    "clock_offset": (
+        "tokenkeep_clock_offset_seconds",
+        "How far this process's clock is certainly ahead of the database's.",
+    ),
+    "revocations_age": (
+        "tokenkeep_revocations_age_seconds",
+        "How long ago the list of revocations was read from the database.",
+    ),
+    "keys_age": ("tokenkeep_signing_keys_age_seconds", "How long ago the signing keys were read from the database."),
+    "feed_waiting": ("tokenkeep_feed_waiting", "Readers of the revocation feed that wait for news."),
+    "feed_signed": ("tokenkeep_feed_signed", "Documents of the revocation feed signed since the start."),
+    "redis_up": ("tokenkeep_redis_up", "Whether Redis answered when it was last asked."),
+}
+"""The metric of each of the `Measures` that is one number: its name, and what it tells."""
+
+
 class Metrics:
     """Counts what one server process does, for Prometheus."""
 
@@ -93,39 +130,13 @@ class Metrics:
         self._refreshes = Counter(
             "tokenkeep_refreshes", "Verdicts on refresh tokens.", ["verdict"], registry=self._registry
         )
-        self._revocations = Gauge(
-            "tokenkeep_revocations", "Revocations that can still matter.", registry=self._registry
-        )
         self._dropped = Gauge(
             "tokenkeep_audit_dropped",
             "Refusals counted and not written since the start.",
             ["event"],
             registry=self._registry,
         )
-        self._clock_offset = Gauge(
-            "tokenkeep_clock_offset_seconds",
-            "How far this process's clock is certainly ahead of the database's.",
-            registry=self._registry,
-        )
-        self._revocations_age = Gauge(
-            "tokenkeep_revocations_age_seconds",
-            "How long ago the list of revocations was read from the database.",
-            registry=self._registry,
-        )
-        self._keys_age = Gauge(
-            "tokenkeep_signing_keys_age_seconds",
-            "How long ago the signing keys were read from the database.",
-            registry=self._registry,
-        )
-        self._readers = Gauge(
-            "tokenkeep_feed_waiting", "Readers of the revocation feed that wait for news.", registry=self._registry
-        )
-        self._documents = Gauge(
-            "tokenkeep_feed_signed", "Documents of the revocation feed signed since the start.", registry=self._registry
-        )
-        self._redis_up = Gauge(
-            "tokenkeep_redis_up", "Whether Redis answered when it was last asked.", registry=self._registry
-        )
+        self._gauges = {name: Gauge(metric, told, registry=self._registry) for name, (metric, told) in _GAUGES.items()}
         # To look a series up by its labels costs more than to count in it. All labels come from closed lists.
         self._of_event = {kind: self._events.labels(kind.value) for kind in EventKind}
         self._of_verdict = {verdict: self._refreshes.labels(verdict) for verdict in REFRESH_VERDICTS}
@@ -149,39 +160,13 @@ class Metrics:
         if verdict is not None:
             self._of_verdict[verdict].inc()
 
-    def exposition(
-        self,
-        *,
-        revocations: int,
-        dropped: Mapping[EventKind, int],
-        clock_offset: float,
-        revocations_age: float,
-        keys_age: float,
-        readers: int,
-        documents: int,
-        redis_up: bool | None,
-    ) -> bytes:
-        """Return all metrics in the text format of Prometheus.
-
-        Args:
-            revocations: entries that can still matter.
-            dropped: refusals that were counted and not written.
-            clock_offset: seconds.
-            revocations_age: seconds since the list of revocations was read.
-            keys_age: seconds since the signing keys were read.
-            readers: of the feed, waiting now.
-            documents: of the feed, signed since the start.
-            redis_up: whether Redis answered when last asked; None if none is used.
-        """
-        self._readers.set(readers)
-        self._documents.set(documents)
-        self._redis_up.set(math.nan if redis_up is None else redis_up)
-        self._clock_offset.set(clock_offset)
-        self._revocations_age.set(revocations_age)
-        self._keys_age.set(keys_age)
-        self._revocations.set(revocations)
+    def exposition(self, measures: Measures) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        for name, gauge in self._gauges.items():
+            value: float | None = getattr(measures, name)
+            gauge.set(math.nan if value is None else value)
         for kind in REFUSALS:
-            self._dropped.labels(kind.value).set(dropped.get(kind, 0))
+            self._dropped.labels(kind.value).set(measures.dropped.get(kind, 0))
         return generate_latest(self._registry if self._process is None else _Labelled(self._registry, self._process))
 
 

@@ -1,4 +1,4 @@
-"""From settings to the small frozen policy that each part is handed; the parts themselves know no settings.
+"""From settings to what each part is told: its small frozen policy, or its routes. The parts know no settings.
 
 Not here: which implementation each flow is given (`assembly`).
 """
@@ -6,11 +6,17 @@ Not here: which implementation each flow is given (`assembly`).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from importlib import metadata
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tokenkeep.api.addresses import Proxies, hosts_served
+from tokenkeep.api.cookies import CookiePolicy
+from tokenkeep.api.endpoint import Endpoint
 from tokenkeep.api.frame import FramePolicy
+from tokenkeep.api.openapi import About, describe, described
+from tokenkeep.api.routes import routes_served
+from tokenkeep.contract.loopback import leads_to_loopback
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.key_rotation import RotationPolicy
 from tokenkeep.domain.limits import Quota
@@ -67,6 +73,11 @@ def rotation_policy(settings: Settings) -> RotationPolicy:
     return RotationPolicy(settings.key_rotation // _MILLISECOND)
 
 
+def cookie_policy(settings: Settings) -> CookiePolicy:
+    """Return how the refresh cookie is set, and which pages may have it used."""
+    return CookiePolicy.of(settings.issuer, settings.allowed_origins)
+
+
 def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:
     """Return what is let in; a mounted server leaves the choice of hosts to the application around it."""
     secure = urlsplit(settings.issuer).scheme == "https"
@@ -76,4 +87,32 @@ def frame_policy(settings: Settings, *, mounted: bool) -> FramePolicy:
         proxies=Proxies.of(settings.trusted_proxies),
         https_only=secure and not settings.insecure_bind,
         secure=secure,
+    )
+
+
+def has_feed(settings: Settings) -> bool:
+    """Tell whether the feed is set up, and others can verify its signature without being able to make one."""
+    wanted = settings.feed_public or settings.feed_token is not None
+    return wanted and not settings.signing_algorithm.startswith("HS")
+
+
+def endpoints_of(settings: Settings) -> list[Endpoint]:
+    """Return the rows of the route table to serve, with their description where it may be seen."""
+    served = routes_served(registration=settings.registration, feed=has_feed(settings))
+    if not settings.api_docs and not leads_to_loopback(settings.issuer):
+        return served
+    return described(served, _about(settings))
+
+
+def describe_api(settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI document of a server with these settings."""
+    return describe(endpoints_of(settings), _about(settings))
+
+
+def _about(settings: Settings) -> About:
+    return About(
+        issuer=settings.issuer,
+        audiences=token_policy(settings).audiences,
+        cookie=cookie_policy(settings).name,
+        version=metadata.version("tokenkeep"),
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -15,29 +14,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenkeep.api import app as http
 from tokenkeep.api.lifespan import live, live_within
-from tokenkeep.assembly import CANNOT_SERVE, ObjectGraph, Outside, SystemClock, assemble, endpoints_of
+from tokenkeep.assembly import ObjectGraph, Outside, SystemClock, assemble
 from tokenkeep.backends import (
     choose_database,
     choose_shared,
-    is_alone,
-    is_embedded,
+    locks_directory,
     node_of,
     prepare_directory,
     read_secrets,
     require_data,
 )
-from tokenkeep.chores import chores_of
+from tokenkeep.chores import at_work
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
-from tokenkeep.flows.background import Background
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
-from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
-from tokenkeep.observability import Metrics
-from tokenkeep.policies import frame_policy, token_policy
+from tokenkeep.observability import Measures, Metrics
+from tokenkeep.policies import endpoints_of, frame_policy, token_policy
 from tokenkeep.settings import Settings, SettingsError, check_clock, check_safety, load
 from tokenkeep.storage.data_directory import DataDirectory
 from tokenkeep.storage.high_water_mark import FileMark, MemoryMark
@@ -45,9 +41,6 @@ from tokenkeep.storage.kept_marks import KeptMarks
 from tokenkeep.storage.sql.database import Database
 from tokenkeep.storage.sql.migrate import Migration, check_current, migrate
 from tokenkeep.verifier import CannotTell, TokenVerifier
-
-LEAVE_TIMEOUT: Final = 1.0
-"""Seconds in which the other processes are told that this one serves no longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -123,38 +116,18 @@ class AuthServer:
             RuntimeError: it is open already.
         """
         self._require_closed()
-        embedded = is_embedded(self.settings)
         for finding in self._unsafe:
             _log.warning("UNSAFE, allowed by %s: %s", finding.overridden, finding.found)
         check_clock(self._clock.now())
         async with self._closed_on_error():
             prepare_directory(self.settings, self._directory)
-            if is_alone(self.settings) and self._exclusive and self._directory.exists():
-                self._directory.lock()
-                self._exit.callback(self._directory.unlock)
+            if self._exclusive and locks_directory(self.settings, self._directory):
+                self._lock_directory()
+            embedded = self.settings.embedded
             node = None if embedded else node_of(self.settings, self._directory)
             graph, database = await self._connect(create_secret=embedded, node=node)
             await migrate(database)
-            if graph.shared is not None:
-                await graph.shared.link.ask()
-            if graph.together is not None:
-                await graph.together.join()
-                self._exit.push_async_callback(_leave, graph.together)
-            await graph.history.begin()
-            await graph.follow_revocations.remember_access_life(graph.access_life)
-            await graph.establish_keys.establish()
-            await graph.password_kinds.poll()
-            await graph.key_ring.reload()
-            await graph.follow_revocations.poll()
-            await graph.watch_clock.compare()
-            background = Background(chores_of(graph))
-            self._exit.push_async_callback(_finish, graph)
-            background.start()
-            self._exit.push_async_callback(background.stop)
-            self._exit.callback(graph.publish_revocations.end_waits)
-            if graph.read_now is not None:
-                graph.read_now.start()
-                self._exit.push_async_callback(graph.read_now.stop)
+            await self._exit.enter_async_context(at_work(graph))
             self._http = http.build(
                 endpoints_of(self.settings),
                 graph.services,
@@ -173,7 +146,7 @@ class AuthServer:
         async with self._closed_on_error():
             self._require_data()
             # A machine that runs commands on a shared database need never have served it.
-            unmarked = not is_embedded(self.settings)
+            unmarked = not self.settings.embedded
             _, database = await self._connect(create_secret=False, unmarked=unmarked)
             await check_current(database)
 
@@ -200,9 +173,8 @@ class AuthServer:
         self._require_closed()
         async with self._closed_on_error():
             self._require_data()
-            if is_embedded(self.settings):
-                self._directory.lock()
-                self._exit.callback(self._directory.unlock)
+            if self.settings.embedded:
+                self._lock_directory()
             graph, database = await self._connect(create_secret=False)
             await migrate(database)
             recovered = await graph.recover.recover()
@@ -264,6 +236,10 @@ class AuthServer:
             raise RuntimeError("the server is open already")
         self._busy = True
 
+    def _lock_directory(self) -> None:
+        self._directory.lock()
+        self._exit.callback(self._directory.unlock)
+
     def _require_data(self) -> None:
         check_clock(self._clock.now())
         require_data(self.settings, self._directory)
@@ -287,16 +263,7 @@ class AuthServer:
             revoked=self._revoked,
             verifiers=self._verifiers,
             observe_event=self._metrics.count_event,
-            exposition=lambda: self._metrics.exposition(
-                revocations=len(self._revoked),
-                dropped=self.graph.refusals.dropped,
-                clock_offset=self.graph.watch_clock.offset / 1000,
-                revocations_age=self.graph.follow_revocations.age,
-                keys_age=self.graph.key_ring.age,
-                readers=self.graph.publish_revocations.waiting,
-                documents=self.graph.publish_revocations.signed,
-                redis_up=shared.link.away is None if shared is not None else None,
-            ),
+            exposition=lambda: self._metrics.exposition(self._measures()),
             mark=KeptMarks(FileMark(self._directory.mark) if self._directory.exists() else MemoryMark(), shared),
             unmarked=self.settings.allow_unmarked_database or unmarked,
             claims=self._claims,
@@ -305,6 +272,19 @@ class AuthServer:
         self._exit.callback(graph.hasher.close)
         self._graph = graph
         return graph, database
+
+    def _measures(self) -> Measures:
+        graph = self.graph
+        return Measures(
+            revocations=len(self._revoked),
+            dropped=graph.refusals.dropped,
+            clock_offset=graph.watch_clock.offset / 1000,
+            revocations_age=graph.follow_revocations.age,
+            keys_age=graph.key_ring.age,
+            feed_waiting=graph.publish_revocations.waiting,
+            feed_signed=graph.publish_revocations.signed,
+            redis_up=graph.shared.link.away is None if graph.shared is not None else None,
+        )
 
     def _verifier_for(self, audience: str) -> TokenVerifier:
         return TokenVerifier(
@@ -328,19 +308,3 @@ class AuthServer:
 def create_app() -> ASGIApp:
     """Return the application for an ASGI server: settings from `tokenkeep.toml` and the environment."""
     return AuthServer().app
-
-
-async def _leave(together: ServeTogether) -> None:
-    """Say that this process serves no longer; where that cannot be said, it is noticed soon."""
-    with suppress(TimeoutError, *CANNOT_SERVE):
-        async with asyncio.timeout(LEAVE_TIMEOUT):
-            await together.leave()
-
-
-async def _finish(graph: ObjectGraph) -> None:
-    """Write what is still to be written, as far as the database lets it."""
-    try:
-        await graph.refusals.flush()
-        await graph.history.keep()
-    except CANNOT_SERVE as error:
-        _log.error("the last audit events or the high-water mark were not written: %s", error)

@@ -51,7 +51,7 @@ async def test_others_are_forbidden(call: Caller):
     assert_problem(await call("GET", "/admin", bearer="x"), "invalid_token", reason="JsonWebTokenError")
 
 
-async def test_role_that_was_taken_away_is_forbidden(call: Caller, monkeypatch: pytest.MonkeyPatch):
+async def test_role_that_was_taken_away_is_forbidden(call: Caller):
     """Even while an old access token is still believed, the current role decides."""
     session = await call.login("Root")
     graph = call.server.graph

@@ -14,11 +14,11 @@ from tests.api.caller import Caller, assert_problem
 from tests.postgres_front import PostgresFront
 from tests.postgres_server import PostgresSchema
 from tests.settable_clock import SettableClock
-from tokenkeep.assembly import describe_api
 from tokenkeep.contract.revocation import RevocationKind, digest
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.readiness import Need
 from tokenkeep.flows import check_readiness
+from tokenkeep.policies import describe_api
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
 

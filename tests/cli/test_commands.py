@@ -13,9 +13,9 @@ import click
 import pytest
 
 from tests.cli.conftest import Run
-from tokenkeep.assembly import describe_api
 from tokenkeep.cli.main import commands
 from tokenkeep.domain.history import MarkUnavailable
+from tokenkeep.policies import describe_api
 from tokenkeep.settings import Settings
 from tokenkeep.settings.options import OPTIONS, Option
 from tokenkeep.storage.high_water_mark import FileMark

@@ -49,7 +49,7 @@ def test_account_is_added(run: Run, data: Path):
     assert PASSWORD not in outcome.out + outcome.err
 
 
-def test_role_is_user_by_default(run: Run, ada: Path):
+def test_role_is_user_by_default(ada: Path):
     """Nobody becomes an administrator by not saying anything."""
     assert account(ada)["role"] == "user"
 

@@ -305,7 +305,7 @@ async def test_change_and_its_consequences_are_one(stage: Stage, ada: Account):
         stage.parts.services.expel.from_account(by_name("Ada"), by=Authority("operator")),
         stage.parts.services.expel.from_session(session, by=Authority("operator")),
         stage.parts.services.expel.everyone(by=Authority("operator")),
-        stage.parts.services.end_sessions.end_all(ada.id, FIREFOX, actor=ada.id),
+        stage.parts.services.end_sessions.end_all(ada.id, FIREFOX),
         stage.parts.revoke_token.revoke(pair.access_token, by=Authority("operator")),
         stage.logout(pair.refresh_token),
         stage.login(replaces=pair.refresh_token),

@@ -81,9 +81,7 @@ async def test_a_busy_server_starts_no_delay_anew(
     await attempt(PASSWORD)
 
 
-async def test_an_attempt_for_which_there_is_no_room_in_all_is_none(
-    settings: Settings, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
-):
+async def test_an_attempt_for_which_there_is_no_room_in_all_is_none(settings: Settings, clock: SettableClock):
     """When everyone's quota is spent, a name is not held responsible for what it was not asked."""
     crowded = replace(settings, login_limit_everyone=Rate(1, timedelta(seconds=1)))
     async with AuthServer(crowded, clock=clock) as server:

@@ -11,7 +11,9 @@ from tests.flows.stage import CURL, FIREFOX, PASSWORD, Stage
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import NoValidRefreshToken
 from tokenkeep.domain.sessions import RefreshToken
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.change_password import Passwords
+from tokenkeep.flows.find_account import by_id
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.storage.sql.revocations import SqlRevocations
 
@@ -55,12 +57,12 @@ async def reuse(held: Held) -> None:
 
 async def end_all(held: Held) -> None:
     """The owner logs out everywhere."""
-    await held.stage.parts.services.end_sessions.end_all(held.account.id, CURL, actor=held.account.id)
+    await held.stage.parts.services.end_sessions.end_all(held.account.id, CURL)
 
 
 async def end_all_as_operator(held: Held) -> None:
     """An operator ends all sessions of the account."""
-    await held.stage.parts.services.end_sessions.end_all(held.account.id, CURL, actor=OPERATOR)
+    await held.stage.parts.services.expel.from_account(by_id(held.account.id), by=Authority(OPERATOR, CURL))
 
 
 async def change_password(held: Held) -> None:

@@ -11,8 +11,8 @@ import pytest
 from tests.flows.stage import Stage
 from tests.settable_clock import START, SettableClock
 from tokenkeep.domain.errors import Unavailable
+from tokenkeep.domain.secrets import SecretMismatch
 from tokenkeep.flows.establish_keys import EstablishKeys
-from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.jose import Key
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings

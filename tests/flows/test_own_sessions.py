@@ -10,6 +10,8 @@ from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidCredentials, NotFound, NoValidRefreshToken
 from tokenkeep.domain.identifiers import SessionId
 from tokenkeep.domain.sessions import RefreshToken
+from tokenkeep.flows.authority import Authority
+from tokenkeep.flows.find_account import by_id
 from tokenkeep.flows.issue_tokens import TokenPair
 
 DAY = 86_400_000
@@ -67,7 +69,7 @@ async def test_all_sessions_end(stage: Stage, ada: Account):
     await stage.add("Grace")
     graces = await stage.login("Grace")
     pairs = [await stage.login(), await stage.login(client=CURL)]
-    assert await stage.parts.services.end_sessions.end_all(ada.id, FIREFOX, actor=ada.id) == 2
+    assert await stage.parts.services.end_sessions.end_all(ada.id, FIREFOX) == 2
     assert not any(stage.accepts(pair) for pair in pairs)
     assert {(await stage.session(pair.refresh_token))["revoked_reason"] for pair in pairs} == {"ended_by_owner"}
     assert stage.accepts(graces)
@@ -80,7 +82,7 @@ async def test_all_sessions_end(stage: Stage, ada: Account):
 async def test_administrator_ends_all_sessions_of_another(stage: Stage, ada: Account):
     """Who ended them is told apart."""
     pair = await stage.login()
-    await stage.parts.services.end_sessions.end_all(ada.id, FIREFOX, actor="operator")
+    await stage.parts.services.expel.from_account(by_id(ada.id), by=Authority("operator", FIREFOX))
     assert (await stage.session(pair.refresh_token))["revoked_reason"] == "ended_by_admin"
 
 

@@ -14,6 +14,7 @@ from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import Forbidden, NotFound, StorageUnavailable, Unavailable
 from tokenkeep.domain.key_rotation import RotationPolicy
+from tokenkeep.domain.secrets import SecretMismatch
 from tokenkeep.domain.signing_keys import KeyState
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.follow_revocations import FollowRevocations
@@ -21,7 +22,6 @@ from tokenkeep.flows.key_ring import KeyRing
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_key import RevokedKey, RevokeKey
-from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.sql.database import Value

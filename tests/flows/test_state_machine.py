@@ -281,7 +281,7 @@ def end_all(world: World, draw: Draw) -> None:
     mine = one_of(world.admitted(), draw)
     if mine is not None:
         owner = world.owner_of(mine)
-        world.run(world.stage.parts.services.end_sessions.end_all(owner, Client(), actor=owner))
+        world.run(world.stage.parts.services.end_sessions.end_all(owner, Client()))
         world.cut_all(mine.line.person)
 
 

@@ -225,7 +225,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_database_usable(shelf: Data
     assert {"id": 2} in await rows(shelf, "SELECT id FROM things")
 
 
-async def test_closing_waits_for_what_is_under_way(engine: Engine, processes: Processes, shelf: Database):
+async def test_closing_waits_for_what_is_under_way(engine: Engine, shelf: Database):
     """A transaction that has begun when the database is closed is finished, and lasts."""
     closing = engine.database()
     await closing.open()

@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from tests.storage.contracts import Engine, Processes
+from tests.storage.contracts import Engine, Processes, execute
 from tests.storage.examples import NOW, a_revocation, store_account
 from tokenkeep.contract.revocation import RevocationKind
+from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import GREATEST_LEEWAY, Revocation
+from tokenkeep.domain.revocations import GREATEST_LEEWAY, NumberedRevocation, Revocation
 from tokenkeep.flows.ports import Transaction
-from tokenkeep.flows.stores import NumberedRevocation
+from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
 
 LIFE = 900_000
@@ -191,6 +192,21 @@ async def test_the_position_tells_how_far_the_history_has_come(storage: SqlStora
     with pytest.raises(ValueError, match="undone"):
         await storage.transact(begin_and_fail)
     assert await position(storage) == await position(other) == Position("first", 1)
+
+
+async def test_a_list_without_its_head_is_no_list(storage: SqlStorage, processes: Processes):
+    """If the one row with the number is lost, nothing can be appended or told, and whoever asks hears why."""
+    database = await processes.database()
+    assert await execute(database, "DELETE FROM revocation_head") == 1
+    with pytest.raises(StorageUnavailable, match="revocation_head has lost its row"):
+        await append(storage)
+    with pytest.raises(StorageUnavailable, match="revocation_head has lost its row"):
+        await storage.read(lambda tx: tx.revocations.position())
+    with pytest.raises(StorageUnavailable, match="revocation_head has lost its row"):
+        await storage.read(lambda tx: tx.revocations.longest_access_life())
+    if not isinstance(database, SqliteDatabase):  # which counts commits instead
+        with pytest.raises(StorageUnavailable, match="revocation_head has lost its row"):
+            await storage.revision()
 
 
 async def test_what_has_expired_is_forgotten_and_its_numbers_are_not_given_again(storage: SqlStorage):

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.flows.stores import SecretMismatch
+from tokenkeep.domain.secrets import SecretMismatch, SecretRing
 from tokenkeep.storage.sealing import Sealer
 
 SECRETS = [bytes([number]) * 32 for number in range(3)]

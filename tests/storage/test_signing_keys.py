@@ -15,7 +15,7 @@ from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import Unavailable
 from tokenkeep.domain.key_rotation import RotationPolicy
-from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.domain.secrets import SecretMismatch, SecretRing
 from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.establish_keys import EstablishKeys
@@ -24,7 +24,6 @@ from tokenkeep.flows.ports import Transaction
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_key import RevokeKey
 from tokenkeep.flows.rotate_keys import RotateKeys
-from tokenkeep.flows.stores import SecretMismatch
 from tokenkeep.jose import Key
 from tokenkeep.jose.encoding import decode_base64url, encode_object
 from tokenkeep.storage.sealing import Sealer

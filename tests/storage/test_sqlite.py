@@ -29,7 +29,7 @@ def engine(tmp_path: Path, clock: SettableClock) -> SqliteEngine:
 
 
 @pytest.fixture
-async def shelf(engine: SqliteEngine, processes: Processes) -> SqliteDatabase:
+async def shelf(processes: Processes) -> SqliteDatabase:
     """A database with one table to put things in."""
     database = await processes.database()
     assert isinstance(database, SqliteDatabase)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 import httpx2
+import psutil
 
 from tests.ports import free_port
 
@@ -77,6 +78,10 @@ class ServerProcess:
         """The id of the process that was started; also that of its group."""
         assert self._process is not None
         return self._process.pid
+
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that it has started: its workers, and what the way of starting them needs."""
+        return psutil.Process(self.pid).children()
 
     def start(self) -> None:
         """Start the server and return when it is ready."""

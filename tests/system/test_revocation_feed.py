@@ -120,7 +120,7 @@ def test_a_server_that_ends_keeps_nobody_waiting(server: ServerProcess, ask: str
     for reader in readers:
         reader.follow()
     tasks = [wait_beside(server, reader) for reader in readers]
-    workers = psutil.Process(server.pid).children()
+    workers = server.children()
     started = time.monotonic()
     os.kill(server.pid, signal.Signals[ask])
     assert [task.done().entries for task in tasks] == [(), ()]

@@ -41,7 +41,7 @@ def worker_of(server: ServerProcess) -> psutil.Process:
     """Return the worker, which is the child that has the port open."""
     (worker,) = [
         child
-        for child in psutil.Process(server.pid).children()
+        for child in server.children()
         if any(each.status == psutil.CONN_LISTEN for each in child.net_connections("tcp"))
     ]
     return worker

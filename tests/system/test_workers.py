@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
-import psutil
 import pytest
 
 from tests.postgres_server import PostgresSchema
@@ -63,9 +62,9 @@ def server(prepare: Prepare) -> ServerProcess:
     return started
 
 
-def workers_of(server: ServerProcess) -> set[int]:
-    """Return the processes that answer."""
-    return {child.pid for child in psutil.Process(server.pid).children()}
+def pids_of(server: ServerProcess) -> set[int]:
+    """Return the ids of the workers."""
+    return {child.pid for child in server.children()}
 
 
 def processes_told(server: ServerProcess, rounds: int = 60) -> set[str]:
@@ -77,7 +76,7 @@ def processes_told(server: ServerProcess, rounds: int = 60) -> set[str]:
     return found
 
 
-def everywhere(server: ServerProcess, visitor: Visitor, rounds: int = 30) -> Counter[int]:
+def everywhere(visitor: Visitor, rounds: int = 30) -> Counter[int]:
     """Return the statuses with which a visitor's token is answered, over many connections."""
     return Counter(visitor.get("/me").status_code for _ in range(rounds))
 
@@ -85,17 +84,17 @@ def everywhere(server: ServerProcess, visitor: Visitor, rounds: int = 30) -> Cou
 def test_all_workers_answer_and_agree(server: ServerProcess):
     """Logins of one worker are known to the others, and so is their end, within a moment."""
     wait_until(lambda: len(processes_told(server, 10)) == WORKERS or len(processes_told(server)) > 1, "several answer")
-    assert len(workers_of(server)) == WORKERS
-    assert processes_told(server) <= {str(pid) for pid in workers_of(server)}
+    assert len(pids_of(server)) == WORKERS
+    assert processes_told(server) <= {str(pid) for pid in pids_of(server)}
     server.add_user("Ada", PASSWORD)
     for _ in range(5):
         ada = Visitor(server, "Ada", PASSWORD)
         assert ada.login().status_code == 200
-        assert everywhere(server, ada) == {200: 30}
+        assert everywhere(ada) == {200: 30}
         assert ada.refresh().status_code == 200
         assert ada.logout().status_code == 200
         time.sleep(0.1)  # what is promised for all processes; a second is the limit where Redis is away
-        assert everywhere(server, ada) == {401: 30}
+        assert everywhere(ada) == {401: 30}
     assert server.stop() == 0
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log.upper().replace("INTERNAL_ERROR", "")
@@ -120,10 +119,10 @@ def test_a_worker_that_is_killed_is_replaced(server: ServerProcess):
     there.login()
     gone.logout()
     for _ in range(2):
-        victim = max(workers_of(server))
+        victim = max(pids_of(server))
         os.kill(victim, signal.SIGKILL)
         wait_until(
-            lambda gone=victim: len(workers_of(server)) == WORKERS and gone not in workers_of(server),
+            lambda gone=victim: len(pids_of(server)) == WORKERS and gone not in pids_of(server),
             "there are as many again",
         )
 
@@ -135,8 +134,8 @@ def test_a_worker_that_is_killed_is_replaced(server: ServerProcess):
 
     wait_until(all_answer, "they answer")
     time.sleep(0.2)
-    assert everywhere(server, gone, 60) == {401: 60}
-    assert everywhere(server, there, 60) == {200: 60}
+    assert everywhere(gone, 60) == {401: 60}
+    assert everywhere(there, 60) == {200: 60}
     assert server.stop() == 0
 
 
@@ -171,16 +170,16 @@ def test_redis_that_goes_under_traffic_is_missed_by_nobody(server: ServerProcess
         for each in crowd:
             each.join()
     assert Counter(answers) == {200: len(answers)}
-    wait_until(lambda: all(everywhere(server, ada, 6) == {401: 6} for ada in ended[-5:]), "no token comes back")
-    assert all(everywhere(server, ada, 3) == {401: 3} for ada in ended)
+    wait_until(lambda: all(everywhere(ada, 6) == {401: 6} for ada in ended[-5:]), "no token comes back")
+    assert all(everywhere(ada, 3) == {401: 3} for ada in ended)
     assert server.stop() == 0
 
 
 def test_a_reload_replaces_all_workers(server: ServerProcess):
     """After SIGHUP there are as many new ones, and nobody was refused for it."""
-    before = workers_of(server)
+    before = pids_of(server)
     os.kill(server.pid, signal.SIGHUP)
-    wait_until(lambda: len(workers_of(server) - before) == WORKERS and not workers_of(server) & before, "all are new")
+    wait_until(lambda: len(pids_of(server) - before) == WORKERS and not pids_of(server) & before, "all are new")
     assert server.request("GET", "/readyz").status_code == 200
     assert server.stop() == 0
 

@@ -552,7 +552,7 @@ def test_missing_http_library_is_named_at_once(verifier: type, monkeypatch: pyte
         )
 
 
-def test_clock_that_runs_ahead_is_told(follow: Follow, feed: FeedPublisher, clock: SettableClock):
+def test_clock_that_runs_ahead_is_told(follow: Follow, clock: SettableClock):
     """A reader whose own clock is wrong accepts nothing, and says that the clocks differ."""
     verifier = follow(clock=lambda: clock.now() / 1000 - 30)
     assert "the clocks differ" in verifier.verdict(token(now=NOW - 30))

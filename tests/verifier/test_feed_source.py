@@ -131,7 +131,7 @@ def test_nobody_waits_for_ever(follow: Follow, feed: FeedPublisher, monkeypatch:
     assert verifier.verdict(token()) == "unavailable: the revocations are not known yet: no answer has come in time"
 
 
-def test_closing_leaves_nothing_behind(follow: Follow, feed: FeedPublisher):
+def test_closing_leaves_nothing_behind(follow: Follow):
     """A request that waits for news is given up: no thread, no task and no connection is left."""
     verifier = follow()
     verifier.follow(token())

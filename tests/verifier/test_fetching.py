@@ -291,7 +291,7 @@ def test_hostile_answer_at_the_start_accepts_nobody(drive: Drive, publisher: Pub
     assert len(publisher.asked) == 1
 
 
-def test_nobody_listens(drive: Drive, clock: SettableClock, unused_tcp_port_factory: Callable[[], int]):
+def test_nobody_listens(drive: Drive, unused_tcp_port_factory: Callable[[], int]):
     """An issuer that is not there is said to be so."""
     verifier = drive(jwks_url=f"http://127.0.0.1:{unused_tcp_port_factory()}/jwks.json")
     with pytest.raises(CannotTell, match="ConnectError"):

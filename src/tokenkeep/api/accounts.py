@@ -7,7 +7,6 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from tokenkeep.api.endpoint import Answer, Call
-from tokenkeep.api.problems import RequestRefused
 from tokenkeep.api.schemas import (
     CreatedUser,
     Done,
@@ -28,9 +27,8 @@ from tokenkeep.flows.login import Credentials
 
 async def register(call: Call[RegisterRequest]) -> Answer:
     """Make an account for whoever asks; they log in as everyone does."""
-    if call.body is None:
-        raise RequestRefused("malformed_request")
-    account = await call.services.register.register(Credentials(call.body.name, call.body.password), call.client)
+    body = call.required_body()
+    account = await call.services.register.register(Credentials(body.name, body.password), call.client)
     return Answer(Registered(account.id, account.name, account.role))
 
 
@@ -44,9 +42,8 @@ async def list_users(call: Call[Any]) -> Answer:
 
 async def create_user(call: Call[NewUserRequest]) -> Answer:
     """Create an account, and show the password that was drawn for it."""
-    if call.body is None:
-        raise RequestRefused("malformed_request")
-    created = await call.services.administer.create(call.body.name, call.body.role, by=call.administrator())
+    body = call.required_body()
+    created = await call.services.administer.create(body.name, body.role, by=call.administrator())
     return Answer(CreatedUser(_user(created.account), created.first_password))
 
 
@@ -67,10 +64,8 @@ async def enable_user(call: Call[Any]) -> Answer:
 
 async def set_role(call: Call[RoleRequest]) -> Answer:
     """Give an account another role."""
-    if call.body is None:
-        raise RequestRefused("malformed_request")
-    by = call.administrator()
-    return Answer(_user(await call.services.administer.set_role(_named(call), call.body.role, by=by)))
+    role = call.required_body().role
+    return Answer(_user(await call.services.administer.set_role(_named(call), role, by=call.administrator())))
 
 
 async def delete_user(call: Call[Any]) -> Answer:

@@ -89,7 +89,7 @@ async def _admit(endpoint: Endpoint, services: Services, request: Request) -> Ca
         case Guard.AUDIENCE:
             # Whoever set the proxy up wrote the query: what is wrong with it is told before anything about a token.
             query = read_query(request, endpoint.query) if endpoint.query is not None else None
-            verifier = verifier_asked_for(query, services.verifiers)
+            verifier = verifier_asked_for(query, services)
             token = verifier.authenticate(request.headers.getlist("authorization"))
             request.scope[_BEARER] = token
         case Guard.OPERATIONS:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -37,6 +37,9 @@ from tokenkeep.verifier import TokenVerifier
 
 B = TypeVar("B", bound=RequestBody)
 
+PARTING: Final = 0.1
+"""Seconds in which it is seen that a client has gone away, once its request was read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -49,7 +52,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What handlers may call. `verifiers` are by audience and begin with `verifier`, that of this server itself."""
+    """What handlers may call. `verifiers` are by audience; `verifier` is the one among them of this server itself."""
 
     login: Login
     refresh: Refresh
@@ -110,6 +113,18 @@ class Call(Generic[B]):
     path: Mapping[str, str] = field(default_factory=dict)
     gone: Callable[[], Awaitable[None]] = field(default=_stays, repr=False)
     """Returns when the client has gone away; for handlers that keep it waiting."""
+
+    async def still_waits(self) -> bool:
+        """Tell whether the client has not gone away."""
+        try:
+            await asyncio.wait_for(self.gone(), PARTING)
+        except TimeoutError:
+            return True
+        return False
+
+    def required_body(self) -> B:
+        """Return the body of a route that does not go without one."""
+        return cast("B", self.body)
 
     def bearer(self) -> AccessToken:
         """Return the verified access token of a route that is guarded by one."""

@@ -6,13 +6,12 @@ Not here: what the proxies do with it (`deploy/`, docs/proxies.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from msgspec import UNSET
 
-from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.endpoint import Answer, Call, Services
 from tokenkeep.api.problems import RequestRefused
 from tokenkeep.api.schemas import Done, QueryParameters, VerifyQuery
 from tokenkeep.contract.access_token import AccessToken
@@ -32,20 +31,21 @@ IDENTITY_HEADERS: Final = (
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
 
 
-def verifier_asked_for(query: QueryParameters | None, verifiers: Mapping[str, TokenVerifier]) -> TokenVerifier:
-    """Return the verifier for the audience that a query names; the first one if it names none.
+def verifier_asked_for(query: QueryParameters | None, services: Services) -> TokenVerifier:
+    """Return the verifier for the audience that a query names; that of this server itself if it names none.
 
     Raises:
         RequestRefused: that audience is not served here.
     """
     asked = query.audience if isinstance(query, VerifyQuery) else UNSET
     if asked is UNSET:
-        return next(iter(verifiers.values()))
-    if asked not in verifiers:
+        return services.verifier
+    verifier = services.verifiers.get(asked)
+    if verifier is None:
         raise RequestRefused(
             "invalid_field", "This audience is not served here; see the setting audiences", field="audience"
         )
-    return verifiers[asked]
+    return verifier
 
 
 async def verify(call: Call[Any]) -> Answer:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,7 +13,7 @@ from tokenkeep.api.endpoint import Answer, Call, Endpoint, Guard
 from tokenkeep.api.frame import ANYONES
 from tokenkeep.api.problems import CREATED, MEDIA_TYPE, NOT_MODIFIED, SUCCESS, status_of
 from tokenkeep.api.schemas import Problem, QueryParameters, ResponseBody
-from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.contract.loopback import leads_to_loopback
 
 _ANY_ROUTE: Final = ("internal_error", "headers_too_large", "malformed_request")
 _OWN_PAGES: Final = ("cross_site", "storage_unavailable")
@@ -63,7 +62,7 @@ class About:
     @property
     def local(self) -> bool:
         """Whether it is for this machine only."""
-        return is_loopback(urlsplit(self.issuer).hostname or "")
+        return leads_to_loopback(self.issuer)
 
 
 def described(endpoints: Sequence[Endpoint], about: About) -> list[Endpoint]:

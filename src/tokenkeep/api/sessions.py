@@ -1,9 +1,8 @@
-"""Handlers of the session routes: log in, refresh, log out, who am I."""
+"""Handlers of the session routes: log in, refresh, log out, who am I, one's own sessions, another password."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final
+from typing import Any
 
 from tokenkeep.api.endpoint import Answer, Call
 from tokenkeep.api.problems import RequestRefused
@@ -26,18 +25,12 @@ from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
 
-PARTING: Final = 0.1
-"""Seconds in which it is seen that a client has hung up, once its request was read."""
-
 
 async def login(call: Call[LoginRequest]) -> Answer:
     """Open a session and hand out its first pair of tokens."""
-    body = call.body
-    if body is None:
-        raise RequestRefused("malformed_request")
+    body = call.required_body()
     delivery = Delivery(body.delivery)
-    if delivery is Delivery.BODY and call.from_browser:
-        raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")
+    _check_delivery(call, delivery)
     pair = await call.services.login.login(
         Credentials(body.name, body.password),
         call.client,
@@ -54,23 +47,14 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
     if sent is not None and call.cookie is not None:
         call.services.refusals.note(EventKind.REFRESH_REFUSED, call.client, detail=Verdict.INVALID.value)
         raise InvalidRefreshToken("cookie and body at once")
-    if sent is not None and call.from_browser:
-        raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")
-    presented = sent if sent is not None else call.cookie
+    delivery = Delivery.COOKIE if sent is None else Delivery.BODY
+    _check_delivery(call, delivery)
+    presented = call.cookie if sent is None else sent
     if presented is None:
         raise NoValidRefreshToken("absent")
-    delivery = Delivery.COOKIE if sent is None else Delivery.BODY
     audience = call.body.audience if call.body else None
-
-    async def still_waits() -> bool:
-        try:
-            await asyncio.wait_for(call.gone(), PARTING)
-        except TimeoutError:
-            return True
-        return False
-
     pair = await call.services.refresh.refresh(
-        presented, call.client, delivery=delivery, audience=audience, still_waits=still_waits
+        presented, call.client, delivery=delivery, audience=audience, still_waits=call.still_waits
     )
     return _hand_over(call, pair, delivery)
 
@@ -119,19 +103,24 @@ async def end_session(call: Call[Any]) -> Answer:
 async def end_all_sessions(call: Call[Any]) -> Answer:
     """End all of the bearer's sessions and access tokens, the ones that ask too."""
     owner = AccountId(call.bearer().subject)
-    await call.services.end_sessions.end_all(owner, call.client, actor=owner)
+    await call.services.end_sessions.end_all(owner, call.client)
     return Answer(Done(ok=True), {"Set-Cookie": call.services.cookies.clear()})
 
 
 async def change_password(call: Call[PasswordRequest]) -> Answer:
     """Replace the bearer's password, and hand over the first pair of a new session."""
-    if call.body is None:
-        raise RequestRefused("malformed_request")
-    passwords = Passwords(call.body.current_password, call.body.new_password)
+    body = call.required_body()
+    passwords = Passwords(body.current_password, body.new_password)
     # A page never gets a refresh token that its scripts can read, however its session began.
     wanted = Delivery.COOKIE if call.from_browser else None
     pair, delivery = await call.services.change_password.change(call.bearer(), passwords, call.client, delivery=wanted)
     return _hand_over(call, pair, delivery)
+
+
+def _check_delivery(call: Call[Any], delivery: Delivery) -> None:
+    """Return if a client may have its refresh token in this way: scripts of a page could read one in a body."""
+    if delivery is Delivery.BODY and call.from_browser:
+        raise RequestRefused("cross_site", "Delivery in the body is for clients that are not browsers")
 
 
 def _hand_over(call: Call[Any], pair: TokenPair, delivery: Delivery) -> Answer:

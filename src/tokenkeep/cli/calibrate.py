@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import Final
 
 import click
 
+from tokenkeep.cli.terminal import json_text
 from tokenkeep.passwords.calibration import (
     TOLERANCE,
     Budget,
@@ -84,7 +84,7 @@ def _as_json(proposal: Proposal, rate: float) -> str:
         "logins_per_second": round(rate, 1),
         "memory_kib": proposal.cost.memory * proposal.concurrency,
     }
-    return json.dumps(members)
+    return json_text(members)
 
 
 def _as_text(proposal: Proposal, budget: Budget, rate: float) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from tokenkeep.assembly import CANNOT_SERVE, SystemClock
-from tokenkeep.backends import choose_redis, is_embedded, sqlite_file
+from tokenkeep.backends import choose_redis, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
-from tokenkeep.cli.terminal import json_text
+from tokenkeep.cli.terminal import REFUSED, json_text
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.key_rotation import RotationPlan
 from tokenkeep.flows.authority import Authority
@@ -24,7 +24,6 @@ from tokenkeep.settings.safety import judge_safety
 from tokenkeep.storage.data_directory import DataDirectory, DataDirectoryError
 from tokenkeep.storage.redis_outages import RedisAway
 
-_REFUSED = 1
 _SAID = "do what the line above says"
 
 
@@ -39,7 +38,7 @@ def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:
     for finding in findings:
         click.echo(_as_json(finding) if as_json else _as_text(finding))
     if not all(finding.ok for finding in findings):
-        sys.exit(_REFUSED)
+        sys.exit(REFUSED)
 
 
 def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
@@ -47,7 +46,7 @@ def _examine(settings: Settings, *, safe: bool) -> list[Finding]:
     directory = DataDirectory(settings.data_dir)
     findings = [_clock(), _data_directory(directory)]
     if safe and all(finding.ok for finding in findings):
-        if is_embedded(settings) and not sqlite_file(settings, directory).exists():
+        if settings.embedded and not sqlite_file(settings, directory).exists():
             findings.append(Finding("installation", True, "there is no database yet; serve makes it"))
         else:
             findings += asyncio.run(_installation(settings))

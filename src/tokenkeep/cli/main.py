@@ -18,13 +18,10 @@ from tokenkeep.cli.secret import secret
 from tokenkeep.cli.serve import serve
 from tokenkeep.cli.sessions import sessions
 from tokenkeep.cli.settings import settings
-from tokenkeep.cli.terminal import one_line
+from tokenkeep.cli.terminal import REFUSED, one_line
 from tokenkeep.cli.token import token
 from tokenkeep.cli.users import users
 from tokenkeep.jose.errors import TokenError
-
-REFUSED: Final = 1
-"""Exit code when something was refused or could not be done."""
 
 _EXPECTED: Final = (*CANNOT_SERVE, TokenError)
 

@@ -1,10 +1,12 @@
-"""`tokenkeep serve`: check everything, then run the server."""
+"""`tokenkeep serve`: check everything, then run the server: start workers, and replace them.
+
+Not here: what a worker does (`cli.worker`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -13,7 +15,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,30 +26,22 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from tokenkeep.assembly import CANNOT_SERVE
-from tokenkeep.backends import choose_redis, is_alone
-from tokenkeep.cli.configured import setting_options
+from tokenkeep.backends import choose_redis, locks_directory
+from tokenkeep.cli.configured import read_settings, setting_options
+from tokenkeep.cli.worker import load_application
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings, SettingsError, check_safety, load
+from tokenkeep.settings import Settings, SettingsError, check_safety
 from tokenkeep.storage.data_directory import DataDirectory
 
 DRAIN: Final = 10
 """Seconds that requests under way get to finish after SIGTERM."""
-
-
 HEADER_TIMEOUT: Final = 5_000
 """Milliseconds in which a connection must have sent the headers of a request."""
 LARGEST_SECTION: Final = 80 * 1024
 """Bytes after which no more is read of a header section: an empty 431. Up to here, 64 KiB too, it gets a document."""
-PARENT_CHECK: Final = 1
-"""Seconds between two looks at whether the main process is still there."""
 RENEWAL_CHECK: Final = 30
 """Seconds between two looks at whether the certificate was renewed."""
-LARGEST_KEPT: Final = 1 << 20
-"""Bytes of the largest block that freed memory is kept for; the memory of a password hash is far larger."""
-_M_MMAP_THRESHOLD: Final = -3
-"""The parameter of glibc's `mallopt`."""
 
 
 @click.command()
@@ -57,15 +51,15 @@ def serve(config: Path | None, **flags: Any) -> None:
 
     The first start makes the data directory with the database and the server secret, and the signing keys.
     """
-    settings = load(config=config, environ=os.environ, flags=flags).settings
+    settings = read_settings(config, flags).settings
     set_up_logging(level=settings.log_level)
     asyncio.run(_check(settings))
     _check_port(settings)
-    if is_alone(settings) and settings.data_dir.exists():
-        # Held to the end of this process, for its workers.
-        DataDirectory(settings.data_dir).lock()
+    _check_certificate(settings)
+    directory = DataDirectory(settings.data_dir)
+    if locks_directory(settings, directory):
+        directory.lock()  # held to the end of this process, for its workers
     if settings.tls_cert is not None and settings.tls_key is not None:
-        _check_certificate(settings)
         _reload_on_renewal([settings.tls_cert, settings.tls_key])
     click.echo(_next_steps(settings))
     sys.stdout.flush()
@@ -89,43 +83,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.warning,
         log_dictconfig={"version": 1, "disable_existing_loggers": False, "loggers": {"_granian": {"propagate": True}}},
-    ).serve(target_loader=partial(_load, config, flags), wrap_loader=False)
-
-
-def _load(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable[None]]:
-    """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
-    _end_with_parent()
-    _give_memory_back()
-    settings = load(config=config, environ=os.environ, flags=flags).settings
-    set_up_logging(level=settings.log_level)
-    logging.getLogger("_granian").addFilter(_without_trace)
-    if is_alone(settings) and settings.data_dir.exists():
-        DataDirectory(settings.data_dir).lock_for_worker()
-    return _told_to_end(AuthServer(settings, exclusive=False))
-
-
-def _told_to_end(server: AuthServer) -> Callable[..., Awaitable[None]]:
-    """Return the application of a server that keeps nobody waiting for news once this process is told to end.
-
-    Requests under way are finished before the life span ends, so that it would hear of it too late.
-    """
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            loop = asyncio.get_running_loop()
-            # The loop's own handlers hear of signals by its wake-up descriptor, and so do not miss any by this.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(server.drain))
-        await server.app(scope, receive, send)
-
-    return app
-
-
-def _without_trace(record: logging.LogRecord) -> bool:
-    """Leave out the trace of an error that says in a line why the worker does not start; the line is kept."""
-    if record.exc_info and isinstance(record.exc_info[1], CANNOT_SERVE):
-        record.exc_info = None
-    return True
+    ).serve(target_loader=partial(load_application, config, flags), wrap_loader=False)
 
 
 async def _check(settings: Settings) -> None:
@@ -184,31 +142,10 @@ class _Server(MPServer):
 
 
 def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
-    settings = load(config=config, environ=os.environ, flags=flags).settings
+    settings = read_settings(config, flags).settings
     check_safety(settings)
     choose_redis(settings)
     _check_certificate(settings)
-
-
-def _give_memory_back() -> None:
-    """Have the memory of each password hash go back to the system at once, where the C library is glibc.
-
-    Otherwise each hashing thread keeps as much as the largest hash it ever made.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library: it has ways of its own
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGEST_KEPT)
-
-
-def _end_with_parent() -> None:
-    """End this worker when the main process is gone: it would hold the lock and serve on, unwatched."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_CHECK)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def _reload_on_renewal(files: list[Path]) -> None:

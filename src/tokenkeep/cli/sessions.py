@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 from rich.table import Column, Table
 
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
-from tokenkeep.cli.terminal import instant_text, print_table
+from tokenkeep.cli.terminal import instant_text, json_text, print_table
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.errors import NotFound
@@ -46,7 +45,7 @@ def list_sessions(name: str | None, limit: int, as_json: bool, config: Path | No
     found = run_beside_server(read_settings(config, flags).settings, find)
     if as_json:
         for session, account in found:
-            click.echo(json.dumps(_members(session, account), ensure_ascii=False))
+            click.echo(json_text(_members(session, account)))
         return
     session_id = Column("session", no_wrap=True, min_width=22)
     table = Table("name", session_id, "begun", "last used", "expires", "address", "user agent", box=None)

@@ -1,13 +1,16 @@
-"""What a terminal is shown: text from elsewhere in characters that are seen, and that move and hide nothing."""
+"""What a terminal is told: text from elsewhere in characters that are seen and move nothing, and exit codes."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+
+REFUSED: Final = 1
+"""Exit code when something was refused or could not be done."""
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.explanations import MEANING, explain
 from tokenkeep.cli.key_file import read_keys
-from tokenkeep.cli.terminal import json_text, one_line, print_table
+from tokenkeep.cli.terminal import REFUSED, json_text, one_line, print_table
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.authority import Authority
@@ -26,7 +26,6 @@ from tokenkeep.settings.kinds import parse_duration
 from tokenkeep.verifier.jwks import KeySetUnavailable, fetch_key_set
 
 _INSTANTS: Final = frozenset({"exp", "nbf", "iat", "auth_time"})
-_REFUSED: Final = 1
 
 
 def _not_empty(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
@@ -98,7 +97,7 @@ def verify(text: str | None, as_json: bool, **asked: Any) -> None:
             _print_json({"verified": False, "code": error.code, "message": str(error), "hint": explain(error.code)})
         else:
             click.echo(f"refused: {one_line(str(error))}\n{explain(error.code)}", err=True)
-        sys.exit(_REFUSED)
+        sys.exit(REFUSED)
     header, claims = _plain(verified.header), _plain(verified.claims)
     unchecked = [
         name for name, flag in (("iss", "issuer"), ("aud", "audience"), ("typ", "token_type")) if not asked[flag]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
@@ -15,3 +16,8 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def leads_to_loopback(url: str) -> bool:
+    """Tell whether an http or https address leads to this machine's own loopback."""
+    return is_loopback(urlsplit(url).hostname or "")

@@ -37,6 +37,15 @@ class Revocation:
         return digest(self.kind, issuer, self.value, self.version)
 
 
+@dataclass(frozen=True, slots=True)
+class NumberedRevocation:
+    """A revocation with its place in the order of commits, and until when it is kept (milliseconds, UTC)."""
+
+    number: int
+    expires_at: int
+    revocation: Revocation
+
+
 def of_session(session: SessionId, *, at: int, reason: str, actor: str) -> Revocation:
     """Return the revocation of every access token of one session."""
     return Revocation(RevocationKind.SESSION, session, None, at, reason, actor)

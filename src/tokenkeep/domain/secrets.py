@@ -34,6 +34,10 @@ class UnknownSecretVersion(LookupError):
     """Stored data names a server secret that is not configured; `previous_secrets` should hold it."""
 
 
+class SecretMismatch(Exception):
+    """The configured server secret does not open what is stored."""
+
+
 class SecretRing:
     """The keys derived from the current server secret and from those before it.
 

@@ -10,16 +10,14 @@ from typing import Final
 
 from tokenkeep.domain.errors import Refusal
 from tokenkeep.domain.history import MarkUnavailable, RolledBack
+from tokenkeep.domain.secrets import SecretMismatch
 from tokenkeep.domain.server_processes import NotShared
 from tokenkeep.flows.bell import Bell
-from tokenkeep.flows.stores import SecretMismatch
 
 _log = logging.getLogger(__name__)
 
-_EXPECTED = (Refusal, RolledBack, MarkUnavailable, NotShared, SecretMismatch)
+EXPLAINED: Final = (Refusal, RolledBack, MarkUnavailable, NotShared, SecretMismatch)
 """Failures that say themselves what is wrong; all others are bugs, and are logged with their trace."""
-
-
 LONGEST_END: Final = 5.0
 """Seconds that a run under way gets to come to its end."""
 
@@ -68,7 +66,7 @@ class Background:
                 await chore.run()
             except Exception as error:  # noqa: BLE001  (a chore that fails once must not end for good)
                 if not failing:
-                    _log.error("%s failed: %s", chore.name, error, exc_info=not isinstance(error, _EXPECTED))
+                    _log.error("%s failed: %s", chore.name, error, exc_info=not isinstance(error, EXPLAINED))
                 failing = True
             else:
                 if failing:

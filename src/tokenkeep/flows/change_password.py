@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from tokenkeep.contract.access_token import AccessToken
 from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account, AccountName, normalise_password
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.check_password import CheckPassword, Guess
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.new_passwords import NewPasswords
@@ -83,21 +84,12 @@ class ChangePassword:
             return None
         await tx.sessions.end_all(changed.id, EndReason.PASSWORD_CHANGED, now=tx.now)
         opened = await self._opener.open(tx, changed, opening)
+        by = Authority(changed.id, opening.wish.client)
         await tx.audit.record(
-            Event(
-                EventKind.PASSWORD_CHANGED,
-                tx.now,
-                changed.id,
-                account_id=changed.id,
-                session_id=opened.session.id,
-                address=opened.session.address,
-                user_agent=opened.session.user_agent,
-            )
+            by.event(EventKind.PASSWORD_CHANGED, tx.now, account_id=changed.id, session_id=opened.session.id)
         )
         ended = replace(changed, token_version=before.token_version)
-        revocation = revocations.of_account_version(
-            ended, at=tx.now, reason=EndReason.PASSWORD_CHANGED, actor=changed.id
-        )
+        revocation = revocations.of_account_version(ended, at=tx.now, reason=EndReason.PASSWORD_CHANGED, actor=by.actor)
         return opened, await self._revoker.append(tx, revocation)
 
 

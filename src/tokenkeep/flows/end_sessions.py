@@ -37,14 +37,14 @@ class EndSessions:
             raise NotFound
         self._revoker.apply(revocation)
 
-    async def end_all(self, owner: AccountId, client: Client, *, actor: str) -> int:
+    async def end_all(self, owner: AccountId, client: Client) -> int:
         """End all of the owner's sessions and access tokens, this one too; returns how many sessions there were.
 
         Raises:
             NotFound: there is no such enabled account.
             StorageUnavailable: the database did not answer; nothing changed.
         """
-        ended = await self._storage.transact(end_all_of, owner, Authority(actor, client), self._revoker)
+        ended = await self._storage.transact(end_all_of, owner, Authority(owner, client), self._revoker)
         if ended is None:
             raise NotFound
         count, revocation = ended
@@ -58,9 +58,15 @@ class EndSessions:
         return await end_one_of(tx, found[0], by, self._revoker)
 
 
-async def end_one_of(tx: Transaction, session: Session, by: Authority, revoker: Revoker) -> Revocation | None:
-    """End a session and its access tokens; None if it had ended before."""
-    reason = _reason(session.account_id, by)
+async def end_one_of(
+    tx: Transaction, session: Session, by: Authority, revoker: Revoker, *, reason: EndReason | None = None
+) -> Revocation | None:
+    """End a session and its access tokens; None if it had ended before.
+
+    Args:
+        reason: by default that its owner wished it, or whoever else `by` is.
+    """
+    reason = reason or _reason(session.account_id, by)
     if not await tx.sessions.end(session.id, reason, now=tx.now):
         return None
     event = by.event(

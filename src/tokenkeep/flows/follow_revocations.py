@@ -11,9 +11,9 @@ from tokenkeep.contract.revocation import EntryExpiries, RevocationKind, Revocat
 from tokenkeep.contract.revocation_feed import FeedEntry
 from tokenkeep.domain.history import Position, check_history
 from tokenkeep.domain.revocation_log import RevocationLog
+from tokenkeep.domain.revocations import NumberedRevocation
 from tokenkeep.flows.news import News
 from tokenkeep.flows.ports import Clock, Storage, Transaction
-from tokenkeep.flows.stores import NumberedRevocation
 
 
 class FollowRevocations:

@@ -16,10 +16,11 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from tokenkeep.domain.accounts import DEFAULT_ROLE, Account, check_new_name, parse_role
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidField, NameTaken
 from tokenkeep.domain.identifiers import ID_SIZE, account_id
 from tokenkeep.domain.password_hashes import cost_of, read_hash
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Storage, Transaction
 
 BATCH: Final = 500
@@ -197,8 +198,9 @@ async def _add_all(
         dated = replace(account, created_at=tx.now, disabled_at=tx.now if row.disabled else None)
         if await tx.accounts.add(dated):
             detail = f"{dated.role}, disabled" if row.disabled else dated.role
-            event = Event(EventKind.ACCOUNT_IMPORTED, tx.now, actor, account_id=dated.id, detail=detail)
-            await tx.audit.record(event)
+            await tx.audit.record(
+                Authority(actor).event(EventKind.ACCOUNT_IMPORTED, tx.now, account_id=dated.id, detail=detail)
+            )
             added += 1
         elif not skip_existing:
             raise NameTaken(f"line {row.line}: the name was taken in the meantime")

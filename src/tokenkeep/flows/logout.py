@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tokenkeep.domain import revocations
-from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import InvalidRefreshToken
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, EndReason, RefreshToken
+from tokenkeep.flows.authority import Authority
+from tokenkeep.flows.end_sessions import end_one_of
 from tokenkeep.flows.limit_attempts import LimitAttempts
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -43,19 +43,7 @@ class Logout:
 
     async def _end_session(self, tx: Transaction, token: RefreshToken, client: Client) -> Revocation | None:
         found = await self._families.find(tx, token)
-        if found is None or not await tx.sessions.end(token.session_id, EndReason.LOGOUT, now=tx.now):
+        if found is None:
             return None
         session, account = found
-        event = Event(
-            EventKind.SESSION_ENDED,
-            tx.now,
-            account.id,
-            account_id=account.id,
-            session_id=session.id,
-            address=client.address,
-            user_agent=client.user_agent,
-            detail=EndReason.LOGOUT,
-        )
-        await tx.audit.record(event)
-        revocation = revocations.of_session(session.id, at=tx.now, reason=EndReason.LOGOUT, actor=account.id)
-        return await self._revoker.append(tx, revocation)
+        return await end_one_of(tx, session, Authority(account.id, client), self._revoker, reason=EndReason.LOGOUT)

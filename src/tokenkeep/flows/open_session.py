@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenkeep.domain import revocations
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
 from tokenkeep.flows.added_claims import AddedClaims
+from tokenkeep.flows.authority import Authority
+from tokenkeep.flows.end_sessions import end_one_of
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -86,8 +86,9 @@ class OpenSession:
     async def open(self, tx: Transaction, account: Account, opening: Opening) -> Opened:
         """Store the session of an account whose row this transaction has taken, and end the one that it replaces."""
         session = await self._families.begin(tx, account, opening.draft)
-        replaces = opening.wish.replaces
-        replaced = await self._end_replaced(tx, replaces, session) if replaces is not None else None
+        wish = opening.wish
+        by = Authority(account.id, wish.client)
+        replaced = await self._end_replaced(tx, wish.replaces, by) if wish.replaces is not None else None
         return Opened(opening, session, account, replaced)
 
     def hand_out(self, opened: Opened) -> TokenPair:
@@ -96,23 +97,8 @@ class OpenSession:
         session, opening = opened.session, opened.opening
         return self._issuer.issue(session, opened.account, opening.wish.audience, session.created_at, opening.added)
 
-    async def _end_replaced(self, tx: Transaction, token: RefreshToken, successor: Session) -> Revocation | None:
+    async def _end_replaced(self, tx: Transaction, token: RefreshToken, by: Authority) -> Revocation | None:
         found = await self._families.find(tx, token)
-        if found is None or not await tx.sessions.end(token.session_id, EndReason.REPLACED, now=tx.now):
+        if found is None:
             return None
-        await tx.audit.record(
-            Event(
-                EventKind.SESSION_ENDED,
-                tx.now,
-                successor.account_id,
-                account_id=found[1].id,
-                session_id=token.session_id,
-                address=successor.address,
-                user_agent=successor.user_agent,
-                detail=EndReason.REPLACED,
-            )
-        )
-        revocation = revocations.of_session(
-            token.session_id, at=tx.now, reason=EndReason.REPLACED, actor=successor.account_id
-        )
-        return await self._revoker.append(tx, revocation)
+        return await end_one_of(tx, found[0], by, self._revoker, reason=EndReason.REPLACED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tokenkeep.domain import revocations
@@ -14,6 +14,7 @@ from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, Presented, RefreshToken, Session, Verdict
 from tokenkeep.flows.added_claims import AddedClaims
 from tokenkeep.flows.admission import Admission
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -194,11 +195,11 @@ class Refresh:
                     return None
                 case Verdict.ROTATE:
                     successor = self._families.successor(session, client, tx.now)
-                    event = _event(EventKind.REFRESH_ROTATED, tx, session, client)
+                    event = _event(EventKind.REFRESH_ROTATED, tx, session, Authority(account.id, client))
                     if await tx.sessions.advance(session, successor, event=event):
                         return _Granted(successor, account, tx.now, asked.added)
                 case Verdict.REPLAY:
-                    event = _event(EventKind.REFRESH_REPLAYED, tx, session, client)
+                    event = _event(EventKind.REFRESH_REPLAYED, tx, session, Authority(account.id, client))
                     if await tx.sessions.touch(session, event=event):
                         return _Granted(session, account, tx.now, asked.added)
                 case Verdict.REUSE | Verdict.ROLLED_BACK:
@@ -213,21 +214,13 @@ class Refresh:
         reason, kind = _ALARMS[verdict]
         if not await tx.sessions.end(session.id, reason, now=tx.now):
             return _Refused(verdict, session)
-        await tx.audit.record(replace(_event(kind, tx, session, client), actor=SYSTEM))
+        await tx.audit.record(_event(kind, tx, session, Authority(SYSTEM, client)))
         revocation = revocations.of_session(session.id, at=tx.now, reason=reason, actor=SYSTEM)
         return _Refused(verdict, session, await self._revoker.append(tx, revocation))
 
 
-def _event(kind: EventKind, tx: Transaction, session: Session, client: Client) -> Event:
-    return Event(
-        kind,
-        tx.now,
-        session.account_id,
-        account_id=session.account_id,
-        session_id=session.id,
-        address=client.address,
-        user_agent=client.user_agent,
-    )
+def _event(kind: EventKind, tx: Transaction, session: Session, by: Authority) -> Event:
+    return by.event(kind, tx.now, account_id=session.account_id, session_id=session.id)
 
 
 def _refusal(verdict: Verdict) -> Refusal:

@@ -37,7 +37,7 @@ class ServeTogether:
             StorageUnavailable: the database did not answer.
         """
         first_seen: dict[str, int] = {}
-        while rivals := await self._storage.transact(self._join, await self._myself()):
+        while rivals := await self._storage.transact(_join, await self._myself()):
             if not first_seen:
                 _log.warning("%s; waiting for what may be the last sign of it", explain_rivals(self._mine, rivals))
             for rival in rivals:
@@ -68,13 +68,14 @@ class ServeTogether:
         self._mine = replace(self._mine, redis=await self._redis())
         return self._mine
 
-    async def _join(self, tx: Transaction, mine: ServerProcess) -> list[ServerProcess]:
-        # One after the other: of two that begin at once, the second sees the first.
-        await tx.server_processes.take_turn()
-        rivals = find_rivals(mine, await tx.server_processes.all(), now=tx.now)
-        if not rivals:
-            await tx.server_processes.note(replace(mine, seen_at=tx.now))
-        return rivals
+
+async def _join(tx: Transaction, mine: ServerProcess) -> list[ServerProcess]:
+    # One after the other: of two that begin at once, the second sees the first.
+    await tx.server_processes.take_turn()
+    rivals = find_rivals(mine, await tx.server_processes.all(), now=tx.now)
+    if not rivals:
+        await tx.server_processes.note(replace(mine, seen_at=tx.now))
+    return rivals
 
 
 async def _note(tx: Transaction, mine: ServerProcess) -> list[ServerProcess]:

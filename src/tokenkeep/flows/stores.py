@@ -5,7 +5,6 @@ A method is one atomic operation and is named by it. Not here: the transaction i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from tokenkeep.domain.accounts import Account
@@ -13,7 +12,7 @@ from tokenkeep.domain.audit import Event, EventFilter
 from tokenkeep.domain.history import Position
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.password_hashes import HashCost
-from tokenkeep.domain.revocations import Revocation
+from tokenkeep.domain.revocations import NumberedRevocation, Revocation
 from tokenkeep.domain.server_processes import ServerProcess
 from tokenkeep.domain.sessions import EndReason, Session
 from tokenkeep.domain.signing_keys import KeyRecord, KeyState, SigningKey
@@ -165,19 +164,6 @@ class SigningKeyStore(Protocol):
 
     async def end(self, record: KeyRecord, state: KeyState, *, now: int) -> bool:
         """Take a key from verifiers for good, and forget its private part; False if it moved since it was read."""
-
-
-class SecretMismatch(Exception):
-    """The configured server secret does not open what is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberedRevocation:
-    """A revocation with its place in the order of commits, and until when it is kept (milliseconds, UTC)."""
-
-    number: int
-    expires_at: int
-    revocation: Revocation
 
 
 class RevocationStore(Protocol):

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.audit import Event, EventKind
+from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.identifiers import ID_SIZE, session_id
 from tokenkeep.domain.secrets import Purpose, SecretRing, UnknownSecretVersion
 from tokenkeep.domain.sessions import (
@@ -25,6 +25,7 @@ from tokenkeep.domain.sessions import (
     judge_refresh,
     refresh_token_text,
 )
+from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Transaction
 
 
@@ -73,17 +74,9 @@ class TokenFamilies:
             login_address=draft.client.address,
         )
         await tx.sessions.add(session)
+        by, methods = Authority(account.id, draft.client), " ".join(session.methods)
         await tx.audit.record(
-            Event(
-                EventKind.SESSION_STARTED,
-                now,
-                account.id,
-                account_id=account.id,
-                session_id=session.id,
-                address=session.address,
-                user_agent=session.user_agent,
-                detail=" ".join(session.methods),
-            )
+            by.event(EventKind.SESSION_STARTED, now, account_id=account.id, session_id=session.id, detail=methods)
         )
         return session
 

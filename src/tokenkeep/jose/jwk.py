@@ -1,4 +1,4 @@
-"""JSON Web Keys in: from their members to key material (RFC 7517, RFC 7518 §6, RFC 8037 §2).
+"""JSON Web Keys in: from their members to key material and algorithm (RFC 7517, RFC 7518 §6, RFC 8037 §2).
 
 Reading is strict: canonical base64url, fixed lengths, every number checked against the others. `use` and `key_ops` are
 honoured; members that are not known are ignored, as RFC 7517 §4 asks.
@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from tokenkeep.jose.algorithms import ALGORITHMS, Algorithm
 from tokenkeep.jose.encoding import decode_base64url
 from tokenkeep.jose.errors import InvalidKey, MalformedBase64
 from tokenkeep.jose.hmac_secrets import Secret
 from tokenkeep.jose.key_material import ALL_OPERATIONS, VERIFYING
 from tokenkeep.jose.key_pair import KeyPair
-from tokenkeep.jose.material import CURVES, check_rsa_numbers, coordinate_size, valid_rsa
+from tokenkeep.jose.material import CURVES, check_rsa_numbers, coordinate_size, family, valid_rsa
 
 __all__ = ["JwkContent", "has_private_members", "read_jwk"]
 
@@ -23,6 +24,13 @@ __all__ = ["JwkContent", "has_private_members", "read_jwk"]
 _MAX_MEMBER: Final = 1366
 _MAX_SECRET_MEMBER: Final = 16384
 
+# The algorithm of a JWK that names none, where its type and curve leave no choice.
+_IMPLIED: Final[Mapping[str | None, str]] = {
+    "P-256": "ES256",
+    "P-384": "ES384",
+    "P-521": "ES512",
+    "Ed25519": "EdDSA",
+}
 _PRIVATE_NAMES: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -35,6 +43,25 @@ class JwkContent:
     kid: str | None
     #: "sign", "verify" or both
     operations: frozenset[str]
+
+    def algorithm(self, wanted: Algorithm | None) -> Algorithm:
+        """Return the one algorithm of the key; where the JWK names none, the wanted or implied one.
+
+        Raises:
+            InvalidKey: it names one that is unknown or not the wanted one, or leaves a choice.
+        """
+        if self.alg is None:
+            curve = family(self.material.public)[1] if isinstance(self.material, KeyPair) else None
+            implied = wanted or ALGORITHMS.get(_IMPLIED.get(curve, ""))
+            if implied is None:
+                raise InvalidKey("invalid key: it names no algorithm, and its type leaves a choice; pass alg")
+            return implied
+        algorithm = ALGORITHMS.get(self.alg)
+        if algorithm is None:
+            raise InvalidKey("invalid key: its algorithm is unknown")
+        if wanted is not None and algorithm is not wanted:
+            raise InvalidKey("invalid key: its algorithm is not the one asked for")
+        return algorithm
 
 
 def has_private_members(jwk: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, Self, cast
 
-from tokenkeep.jose.algorithms import ALGORITHMS, Algorithm, KeyType, algorithm_named
+from tokenkeep.jose.algorithms import Algorithm, KeyType, algorithm_named
 from tokenkeep.jose.arguments import checked_bytes
 from tokenkeep.jose.errors import InvalidArgument, InvalidKey, WrongType
 from tokenkeep.jose.hmac_secrets import Secret
@@ -16,18 +16,10 @@ from tokenkeep.jose.jwk import read_jwk
 from tokenkeep.jose.key_ids import broken_kid_rule, checked_kid
 from tokenkeep.jose.key_material import ALL_OPERATIONS, VERIFYING, KeyMaterial
 from tokenkeep.jose.key_pair import Encoding, KeyPair
-from tokenkeep.jose.material import draw, family
+from tokenkeep.jose.material import draw
 from tokenkeep.jose.pem import read_der, read_pem
 
 __all__ = ["EcKey", "HmacKey", "Key", "OkpKey", "RsaKey"]
-
-# The algorithm of a JWK that names none, where its type and curve leave no choice.
-_IMPLIED: Final[Mapping[str | None, str]] = {
-    "P-256": "ES256",
-    "P-384": "ES384",
-    "P-521": "ES512",
-    "Ed25519": "EdDSA",
-}
 
 
 class Key:
@@ -93,10 +85,7 @@ class Key:
             kid = content.kid
             if (rule := broken_kid_rule(kid)) is not None:
                 raise InvalidKey(f"invalid key: {rule}")
-        material = content.material
-        curve = family(material.public)[1] if isinstance(material, KeyPair) else None
-        algorithm = _algorithm_of(content.alg, wanted, curve)
-        return cls._bind(algorithm, material, kid=kid, operations=content.operations)
+        return cls._bind(content.algorithm(wanted), content.material, kid=kid, operations=content.operations)
 
     @classmethod
     def from_pem(cls, pem: bytes | str, *, alg: str, password: bytes | None = None, kid: str | None = None) -> Self:
@@ -317,18 +306,3 @@ class OkpKey(Key):
 
 
 _KINDS: Final[Mapping[KeyType, type[Key]]] = {"oct": HmacKey, "RSA": RsaKey, "EC": EcKey, "OKP": OkpKey}
-
-
-def _algorithm_of(stated: str | None, wanted: Algorithm | None, curve: str | None) -> Algorithm:
-    """Return the one algorithm of a JWK; one that names another than the wanted one is refused."""
-    if stated is None:
-        implied = wanted or ALGORITHMS.get(_IMPLIED.get(curve, ""))
-        if implied is None:
-            raise InvalidKey("invalid key: it names no algorithm, and its type leaves a choice; pass alg")
-        return implied
-    algorithm = ALGORITHMS.get(stated)
-    if algorithm is None:
-        raise InvalidKey("invalid key: its algorithm is unknown")
-    if wanted is not None and algorithm is not wanted:
-        raise InvalidKey("invalid key: its algorithm is not the one asked for")
-    return algorithm

@@ -1,21 +1,30 @@
-"""Every option: its default, its help, and what it may be. One frozen dataclass; nothing here reads anything.
+"""Every option: its default, its help, and its check. One frozen dataclass; nothing here reads anything.
 
-Not here: the order of sources (`settings.sources`), and rules about several options at once (`settings.safety`).
+Not here: the checks (`settings.checks`), the order of sources (`settings.sources`), and rules about several options at
+once (`settings.safety`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from tokenkeep.domain.password_hashes import MOST_MEMORY, MOST_PASSES
-from tokenkeep.jose.algorithms import ALGORITHMS
+from tokenkeep.settings.checks import (
+    SQLITE_URL,
+    between,
+    check_algorithm,
+    check_database,
+    check_issuer,
+    check_level,
+    check_prefix,
+    check_redis,
+    number_between,
+)
 from tokenkeep.settings.kinds import Kind, Rate, Secret, format_duration
 
 
@@ -63,64 +72,6 @@ def _option(default: Any, kind: Kind, help: str, check: Callable[[Any], str | No
     return field(default=default, metadata={"kind": kind, "help": help, "check": check})
 
 
-def _between(least: timedelta, most: timedelta) -> Callable[[timedelta], str | None]:
-    def check(value: timedelta) -> str | None:
-        if least <= value <= most:
-            return None
-        return f"must be between {format_duration(least)} and {format_duration(most)}"
-
-    return check
-
-
-def _number(least: int, most: int) -> Callable[[int], str | None]:
-    return lambda value: None if least <= value <= most else f"must be between {least} and {most}"
-
-
-_PRINTABLE: Final = re.compile(r"[!-~]+")
-_PREFIX: Final = re.compile(r"[A-Za-z0-9._:/-]{0,64}")
-
-
-def _check_issuer(value: str) -> str | None:
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        return "is no address"
-    if not _PRINTABLE.fullmatch(value) or "@" in parts.netloc:
-        return "is no address, or holds a user or characters that no address has"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        return "must be an http or https address without user, query or fragment"
-    if value.endswith("/") or value != value.lower().replace(parts.path.lower(), parts.path):
-        return "must be lower-case and must not end with a slash, since tokens are compared with it letter by letter"
-    return None
-
-
-def _check_algorithm(value: str) -> str | None:
-    return None if value in ALGORITHMS else f"must be one of {', '.join(ALGORITHMS)}"
-
-
-def _check_level(value: str) -> str | None:
-    return None if value in {"debug", "info", "warning", "error"} else "must be debug, info, warning or error"
-
-
-def _check_database(value: Secret | None) -> str | None:
-    if value is None or value.reveal().startswith(("postgresql://", "sqlite:///")):
-        return None
-    return "must begin with postgresql:// or sqlite:///"
-
-
-def _check_redis(value: Secret | None) -> str | None:
-    if value is None or value.reveal().startswith(("redis://", "rediss://", "unix://")):
-        return None
-    return "must begin with rediss://, redis:// or unix://"
-
-
-def _check_prefix(value: str) -> str | None:
-    return None if _PREFIX.fullmatch(value) else "must be at most 64 letters, digits, or any of . _ : / -"
-
-
 _SECOND, _MINUTE, _HOUR, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -137,7 +88,7 @@ class Settings:
         Kind.TEXT,
         "Public address of this server; the iss of every token, and their default audience. "
         "By default http://127.0.0.1 and the port.",
-        _check_issuer,
+        check_issuer,
     )
     audiences: tuple[str, ...] = _option(
         (), Kind.LIST, "Other audiences that /login and /refresh may issue access tokens for."
@@ -150,20 +101,20 @@ class Settings:
         None,
         Kind.SECRET,
         "postgresql://user:password@host/name, or sqlite:///path; by default SQLite in the data directory.",
-        _check_database,
+        check_database,
     )
     redis_url: Secret | None = _option(
         None,
         Kind.SECRET,
         "rediss://user:password@host/0, redis:// on this machine, or unix:///path: the Redis or Valkey through which "
         "server processes share limits and tell each other of revocations.",
-        _check_redis,
+        check_redis,
     )
     redis_prefix: str = _option(
         "tokenkeep:",
         Kind.TEXT,
         "What the names of keys and channels there begin with; a digest of the issuer follows.",
-        _check_prefix,
+        check_prefix,
     )
     secret: Secret | None = _option(
         None, Kind.SECRET, "Server secret, at least 32 bytes of text; by default generated in the data directory."
@@ -175,41 +126,41 @@ class Settings:
         "ES256",
         Kind.TEXT,
         "Signature algorithm of the next signing keys; a change waits until verifiers are said to be ready for it.",
-        _check_algorithm,
+        check_algorithm,
     )
     key_rotation: timedelta = _option(
         90 * _DAY,
         Kind.DURATION,
         "How long a key signs before the next one does by itself.",
-        _between(_HOUR, 3650 * _DAY),
+        between(_HOUR, 3650 * _DAY),
     )
-    access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", _between(_SECOND, _DAY))
+    access_ttl: timedelta = _option(15 * _MINUTE, Kind.DURATION, "Life of an access token.", between(_SECOND, _DAY))
     refresh_idle_ttl: timedelta = _option(
-        7 * _DAY, Kind.DURATION, "A session that is not refreshed for this long is over.", _between(_SECOND, 365 * _DAY)
+        7 * _DAY, Kind.DURATION, "A session that is not refreshed for this long is over.", between(_SECOND, 365 * _DAY)
     )
     session_ttl: timedelta = _option(
-        30 * _DAY, Kind.DURATION, "A session is over this long after its login.", _between(_SECOND, 365 * _DAY)
+        30 * _DAY, Kind.DURATION, "A session is over this long after its login.", between(_SECOND, 365 * _DAY)
     )
     refresh_grace: timedelta = _option(
         10 * _SECOND,
         Kind.DURATION,
         "How long after a refresh the token before it gets the same answer again.",
-        _between(timedelta(), _MINUTE),
+        between(timedelta(), _MINUTE),
     )
-    leeway: timedelta = _option(
-        5 * _SECOND, Kind.DURATION, "How far clocks may differ.", _between(timedelta(), _MINUTE)
-    )
+    leeway: timedelta = _option(5 * _SECOND, Kind.DURATION, "How far clocks may differ.", between(timedelta(), _MINUTE))
     revocation_max_staleness: timedelta = _option(
         5 * _SECOND,
         Kind.DURATION,
         "Without a look at the database for this long, tokens are neither accepted nor refused: 503.",
-        _between(_SECOND, _MINUTE),
+        between(_SECOND, _MINUTE),
     )
     allowed_origins: tuple[str, ...] = _option(
         (), Kind.LIST, "Origins on the issuer's site, besides its own, whose pages may log in and refresh."
     )
     registration: bool = _option(False, Kind.BOOLEAN, "Let anyone make an account with POST /register.")
-    password_min_length: int = _option(15, Kind.INTEGER, "Characters of the shortest new password.", _number(8, 64))
+    password_min_length: int = _option(
+        15, Kind.INTEGER, "Characters of the shortest new password.", number_between(8, 64)
+    )
     rate_limits: bool = _option(
         True, Kind.BOOLEAN, "Limit attempts; may be off only where issuer and host are loopback addresses."
     )
@@ -228,25 +179,28 @@ class Settings:
         Rate(600, _MINUTE), Kind.RATE, "Logouts that end no session that one address (IPv6: one /64) may try."
     )
     hash_concurrency: int = _option(
-        2, Kind.INTEGER, "Passwords hashed at the same time; each takes argon2_memory.", _number(1, 64)
+        2, Kind.INTEGER, "Passwords hashed at the same time; each takes argon2_memory.", number_between(1, 64)
     )
     argon2_memory: int = _option(
         19_456,
         Kind.INTEGER,
         "KiB of memory that hashing a password takes; measure with tokenkeep calibrate.",
-        _number(7_168, MOST_MEMORY),
+        number_between(7_168, MOST_MEMORY),
     )
     argon2_passes: int = _option(
-        2, Kind.INTEGER, "Passes over that memory; old hashes are renewed at the next login.", _number(1, MOST_PASSES)
+        2,
+        Kind.INTEGER,
+        "Passes over that memory; old hashes are renewed at the next login.",
+        number_between(1, MOST_PASSES),
     )
     workers: int = _option(
         1,
         Kind.INTEGER,
         "Server processes on this machine; more than one need a PostgreSQL and a Redis to share.",
-        _number(1, 64),
+        number_between(1, 64),
     )
     host: str = _option("127.0.0.1", Kind.TEXT, "Address to listen on.")
-    port: int = _option(8000, Kind.INTEGER, "Port to listen on.", _number(1, 65_535))
+    port: int = _option(8000, Kind.INTEGER, "Port to listen on.", number_between(1, 65_535))
     tls_cert: Path | None = _option(None, Kind.PATH, "PEM file of the certificate chain, to serve https directly.")
     tls_key: Path | None = _option(None, Kind.PATH, "PEM file of the certificate's private key.")
     trusted_proxies: tuple[str, ...] = _option(
@@ -266,10 +220,10 @@ class Settings:
     feed_public: bool = _option(False, Kind.BOOLEAN, "Let anyone read /revocations, without a token.")
     api_docs: bool = _option(False, Kind.BOOLEAN, "Serve /openapi.json although the issuer is not a loopback address.")
     audit_retention: timedelta = _option(
-        90 * _DAY, Kind.DURATION, "How long audit events are kept.", _between(_DAY, 3650 * _DAY)
+        90 * _DAY, Kind.DURATION, "How long audit events are kept.", between(_DAY, 3650 * _DAY)
     )
     log_level: str = _option(
-        "info", Kind.TEXT, "Least important log lines written: debug, info, warning or error.", _check_level
+        "info", Kind.TEXT, "Least important log lines written: debug, info, warning or error.", check_level
     )
     allow_unmarked_database: bool = _option(
         False,
@@ -308,6 +262,11 @@ class Settings:
             raise SettingsError("tls_cert and tls_key belong together: set both or neither")
         if self.refresh_idle_ttl > self.session_ttl:
             raise SettingsError("refresh_idle_ttl must not be longer than session_ttl")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is a file of this machine, for one server process."""
+        return self.database_url is None or self.database_url.reveal().startswith(SQLITE_URL)
 
 
 OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.contract.loopback import is_loopback, leads_to_loopback
 from tokenkeep.domain.password_hashes import Argon2Cost
 from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.kinds import format_duration
@@ -138,7 +138,7 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
 
 
 def _rate_limits(settings: Settings) -> Iterator[Finding]:
-    local = is_loopback(urlsplit(settings.issuer).hostname or "") and is_loopback(settings.host)
+    local = leads_to_loopback(settings.issuer) and is_loopback(settings.host)
     if settings.rate_limits:
         yield Finding("rate-limits", True, "attempts are limited")
     elif local:
@@ -154,10 +154,9 @@ def _rate_limits(settings: Settings) -> Iterator[Finding]:
 
 def _workers(settings: Settings) -> Iterator[Finding]:
     rule, many = "workers", f"workers is {settings.workers}"
-    url = settings.database_url
     if settings.workers == 1:
         yield Finding(rule, True, "one server process")
-    elif url is None or not url.reveal().startswith("postgresql:"):
+    elif settings.embedded:
         yield Finding(
             rule,
             False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from tokenkeep.contract.loopback import is_loopback
+from tokenkeep.contract.loopback import is_loopback, leads_to_loopback
 from tokenkeep.settings.finding import Finding, overridable
 from tokenkeep.settings.options import Settings
 from tokenkeep.storage.address_error import AddressError
@@ -15,10 +15,9 @@ from tokenkeep.storage.sql.postgres_address import PostgresAddress
 
 def issuer_transport(settings: Settings) -> Iterator[Finding]:
     """Judge whether what is sent to the issuer can be read on its way."""
-    issuer = urlsplit(settings.issuer)
-    if issuer.scheme == "https":
+    if urlsplit(settings.issuer).scheme == "https":
         yield Finding("issuer-transport", True, f"issuer {settings.issuer} is https")
-    elif is_loopback(issuer.hostname or ""):
+    elif leads_to_loopback(settings.issuer):
         yield Finding("issuer-transport", True, f"issuer {settings.issuer} is a loopback address")
     else:
         yield overridable(
@@ -60,7 +59,7 @@ def tls_issuer(settings: Settings) -> Iterator[Finding]:
 def database_transport(settings: Settings) -> Iterator[Finding]:
     """Judge whether the database proves over TLS that it is the one."""
     rule, url = "database-transport", settings.database_url
-    if url is None or not url.reveal().startswith("postgresql:"):
+    if url is None or settings.embedded:
         yield Finding(rule, True, "the database is a file of this machine")
         return
     try:

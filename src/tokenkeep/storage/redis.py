@@ -1,7 +1,7 @@
 """The one connection to a Redis or Valkey: short waits, no retries, and a rest after each failure.
 
 What is kept there can be lost at any time; whoever asks must do without it at once (`RedisAway`). Not here: what is
-asked (`redis_limiter`, `redis_news`, `redis_mark`).
+asked (`redis_limiter`, `redis_messenger`, `redis_mark`).
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class RedisLimiter:
     async def spend(self, quota: Quota, key: str) -> int:
         """Count an attempt against a key's quota; 0 if there was room, else seconds until there is."""
         window = quota.window * _MICROSECONDS
-        return int(await self._run(_SPEND, self._level(quota, key), window, window // quota.count))
+        return await self._run(_SPEND, self._level(quota, key), window, window // quota.count)
 
     async def refund(self, quota: Quota, key: str) -> None:
         """Uncount an attempt that was counted against a key's quota."""
@@ -125,7 +125,7 @@ class RedisLimiter:
 
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
-        return int(await self._run(_BEGIN, self._attempts(name), _FORGOTTEN, *_DELAYS))
+        return await self._run(_BEGIN, self._attempts(name), _FORGOTTEN, *_DELAYS)
 
     async def forgive(self, name: str) -> None:
         """Forget the attempts under a name, since one succeeded."""

@@ -12,8 +12,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tokenkeep.domain.secrets import Purpose, SecretRing, UnknownSecretVersion
-from tokenkeep.flows.stores import SecretMismatch
+from tokenkeep.domain.secrets import Purpose, SecretMismatch, SecretRing, UnknownSecretVersion
 
 _FORMAT: Final = 1
 _NONCE_SIZE: Final = 12

@@ -399,7 +399,7 @@ async def _prepare(data_dir: Path) -> None:
         await server.accounts.create(NAME, PASSWORD, role="admin", actor="operator")
 
 
-def test_a_secret_given_as_a_flag_is_refused_and_not_repeated(tmp_path: Path, canaries: Canaries) -> None:
+def test_a_secret_given_as_a_flag_is_refused_and_not_repeated(canaries: Canaries) -> None:
     """No command takes a secret or a password as an argument, where others see it, nor repeats one that was tried."""
     for name in _names(commands):
         for flag in ("--secret", "--ops-token", "--database-url", "--password", "--previous-secrets"):

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 
 from tests.system.drills.drill import MARKS, Drill, drill, let_pass
@@ -23,7 +22,7 @@ BETWEEN: Final = 1.0
 
 def kill_a_worker(running: Drill) -> None:
     """Kill one that serves, without warning."""
-    workers = psutil.Process(running.nodes[0].pid).children()
+    workers = running.nodes[0].children()
     with suppress(ProcessLookupError, IndexError):
         os.kill(random.choice(workers).pid, signal.SIGKILL)
 

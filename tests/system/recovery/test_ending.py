@@ -99,7 +99,7 @@ def test_a_worker_that_dies_comes_back_and_everybody_goes_on(tmp_path: Path):
         for thread in threads:
             thread.start()
         _await(answered, 20)
-        (worker,) = psutil.Process(server.pid).children()
+        (worker,) = server.children()
         os.kill(worker.pid, signal.SIGKILL)
         wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker is dead")
         while answered.acquire(blocking=False):
@@ -119,7 +119,7 @@ def _await(answered: threading.Semaphore, count: int) -> None:
 
 
 def _reads_request(server: ServerProcess) -> bool:
-    connections = [each for child in psutil.Process(server.pid).children() for each in child.net_connections("tcp")]
+    connections = [each for child in server.children() for each in child.net_connections("tcp")]
     return any(each.status == psutil.CONN_ESTABLISHED for each in connections)
 
 

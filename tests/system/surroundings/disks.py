@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 
 from tests.system.server_process import ServerProcess
@@ -63,7 +62,7 @@ def no_file_grows(server: ServerProcess) -> Iterator[None]:
     import resource
 
     limit = (server.data / "tokenkeep.db-wal").stat().st_size
-    workers = psutil.Process(server.pid).children()
+    workers = server.children()
     before = [resource.prlimit(worker.pid, resource.RLIMIT_FSIZE) for worker in workers]
     for worker, (_, hard) in zip(workers, before, strict=True):
         resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (limit, hard))

@@ -17,7 +17,6 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
-import psutil
 import pytest
 
 from tests.ports import free_port
@@ -377,7 +376,7 @@ def test_a_database_that_is_silent_is_not_waited_for_without_end(cluster: Cluste
 def test_a_worker_that_finds_no_database_says_why(cluster: Cluster, server: ServerProcess):
     """A worker that dies while the database is away cannot be replaced: the server ends with 1, and says why."""
     with cluster.away():
-        for worker in psutil.Process(server.pid).children():
+        for worker in server.children():
             os.kill(worker.pid, signal.SIGKILL)
         assert server.wait() == 1
     assert "Traceback" not in server.log

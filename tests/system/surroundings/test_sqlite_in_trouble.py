@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
-import psutil
 import pytest
 
 from tests.system.conftest import SQLITE
@@ -190,7 +189,7 @@ def test_a_worker_that_cannot_start_again_says_why(server: ServerProcess):
     """When a worker dies and no other can open the database, the server ends with 1 and one line about the cause."""
     with (server.data / "tokenkeep.db").open("r+b") as file:
         file.write(b"\xff" * 100)
-    for worker in psutil.Process(server.pid).children():
+    for worker in server.children():
         os.kill(worker.pid, signal.SIGKILL)
     assert server.wait() == 1
     check_log(server, "tokenkeep.db", "not a database", "backup")
@@ -198,7 +197,7 @@ def test_a_worker_that_cannot_start_again_says_why(server: ServerProcess):
 
 def test_workers_end_when_their_parent_is_killed(server: ServerProcess):
     """No worker stays behind, with the port and the data, when the process that started it is killed alone."""
-    workers = psutil.Process(server.pid).children()
+    workers = server.children()
     assert workers
     os.kill(server.pid, signal.SIGKILL)
     wait_until(lambda: not any(worker.is_running() for worker in workers), "the workers have ended", within=5)

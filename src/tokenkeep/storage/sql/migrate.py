@@ -43,15 +43,15 @@ class Migration:
         """The SHA-256 of the file, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    @property
-    def expands(self) -> bool:
-        """Whether it only adds, so that versions that do not know it go on running."""
-        return self.name.endswith(EXPANDING)
-
     def statements(self) -> list[str]:
         """Return the statements; each ends with a semicolon at the end of a line."""
         lines = [line for line in self.text.splitlines() if not line.startswith("--")]
         return [statement for statement in "\n".join(lines).split(";\n") if statement.strip(";\n ")]
+
+
+def expands(name: str) -> bool:
+    """Tell whether the migration of a name only adds, so that versions that do not know it go on running."""
+    return name.endswith(EXPANDING)
 
 
 def known_migrations() -> list[Migration]:
@@ -121,7 +121,7 @@ async def _applied(tx: SqlTransaction, known: list[Migration], database: Databas
     applied = {row["number"]: row for row in await tx.fetch("SELECT number, name, checksum FROM migrations")}
     checksums = {migration.number: migration.checksum for migration in known}
     newer = [number for number in applied if number > max(checksums)]
-    breaking = [number for number in newer if not applied[number]["name"].endswith(EXPANDING)]
+    breaking = [number for number in newer if not expands(applied[number]["name"])]
     if breaking:
         raise SchemaMismatch(
             f"the database has migration {max(breaking)}, this version knows up to {max(checksums)}: "

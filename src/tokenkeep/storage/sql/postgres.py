@@ -18,6 +18,7 @@ from tokenkeep.storage.sql.postgres_address import UNREADABLE, PostgresAddress
 from tokenkeep.storage.sql.postgres_connections import Connections
 from tokenkeep.storage.sql.postgres_outages import OUTAGES, explain_outage
 from tokenkeep.storage.sql.postgres_transaction import CLOCK, PostgresChange, PostgresTransaction
+from tokenkeep.storage.sql.revocations import HEADLESS
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -173,7 +174,10 @@ class PostgresDatabase:
     async def revision(self) -> int:
         """Return the number of the last revocation."""
         async with self._connection() as connection:
-            return int(await connection.fetchval("SELECT number FROM revocation_head"))
+            number: int | None = await connection.fetchval("SELECT number FROM revocation_head")
+        if number is None:
+            raise StorageUnavailable(HEADLESS)
+        return number
 
     async def _run_until_it_passes(
         self,

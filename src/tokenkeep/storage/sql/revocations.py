@@ -7,11 +7,10 @@ from typing import Final
 from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.domain.history import Position
-from tokenkeep.domain.revocations import Revocation, expiry_of
-from tokenkeep.flows.stores import NumberedRevocation
+from tokenkeep.domain.revocations import NumberedRevocation, Revocation, expiry_of
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
-_HEADLESS: Final = "the table revocation_head has lost its row: put back a backup, and run: tokenkeep recover"
+HEADLESS: Final = "the table revocation_head has lost its row: put back a backup, and run: tokenkeep recover"
 
 
 class SqlRevocations:
@@ -24,11 +23,7 @@ class SqlRevocations:
 
     async def append(self, revocation: Revocation) -> None:
         """Append one. The last operation of its transaction: from here on others wait for the commit."""
-        head = await self._tx.fetch_one(
-            "UPDATE revocation_head SET number = number + 1 RETURNING number, longest_access_life"
-        )
-        if head is None:
-            raise StorageUnavailable(_HEADLESS)
+        head = await self._head("UPDATE revocation_head SET number = number + 1 RETURNING number, longest_access_life")
         await self._tx.execute(
             """
             INSERT INTO revocations (number, kind, value, version, revoked_at, expires_at, reason, actor)
@@ -59,9 +54,7 @@ class SqlRevocations:
 
     async def position(self) -> Position:
         """Return where the list stands; the epoch is empty in a database that has never been served."""
-        head = await self._tx.fetch_one("SELECT epoch, number FROM revocation_head")
-        if head is None:
-            raise StorageUnavailable(_HEADLESS)
+        head = await self._head("SELECT epoch, number FROM revocation_head")
         return Position(head["epoch"], head["number"])
 
     async def begin_first_epoch(self, epoch: str) -> bool:
@@ -74,9 +67,7 @@ class SqlRevocations:
 
     async def longest_access_life(self) -> int:
         """Return the longest access-token life, in milliseconds, ever configured on this database."""
-        head = await self._tx.fetch_one("SELECT longest_access_life FROM revocation_head")
-        if head is None:
-            raise LookupError("the table revocation_head has lost its row")
+        head = await self._head("SELECT longest_access_life FROM revocation_head")
         return int(head["longest_access_life"])
 
     async def register_access_life(self, life: int) -> None:
@@ -92,6 +83,12 @@ class SqlRevocations:
             before,
             limit,
         )
+
+    async def _head(self, sql: str) -> Row:
+        head = await self._tx.fetch_one(sql)
+        if head is None:
+            raise StorageUnavailable(HEADLESS)
+        return head
 
 
 def _numbered(row: Row) -> NumberedRevocation:

@@ -16,6 +16,7 @@ class SqlServerProcesses:
 
     async def take_turn(self) -> None:
         """Wait until nobody else who has taken a turn is still at it; the turn ends with the transaction."""
+        # The lock of the one row that is always there; a process that is about to come has none yet.
         await self._tx.execute("UPDATE revocation_head SET number = number")
 
     async def note(self, process: ServerProcess) -> None:

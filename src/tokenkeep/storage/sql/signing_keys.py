@@ -12,6 +12,8 @@ from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
 _PURPOSE: Final = "signing key"
+_REMEMBERED: Final = "id, algorithm, state, created_at, activated_at, deactivated_at, requested_at, ended_at"
+"""The columns of a `KeyRecord`."""
 
 
 class KeyChest:
@@ -87,9 +89,8 @@ class SqlSigningKeys:
     async def records(self, *, ended: int = 0) -> list[KeyRecord]:
         """Return what is remembered of the published keys, and of the `ended` that ended last, oldest first."""
         rows = await self._tx.fetch(
-            """
-            SELECT id, algorithm, state, created_at, activated_at, deactivated_at, requested_at, ended_at
-            FROM signing_keys
+            f"""
+            SELECT {_REMEMBERED} FROM signing_keys
             WHERE state IN ('upcoming', 'active', 'retiring') OR id IN (
                 SELECT id FROM signing_keys WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, id LIMIT $1
             )
@@ -101,13 +102,7 @@ class SqlSigningKeys:
 
     async def find(self, key_id: str) -> KeyRecord | None:
         """Return what is remembered of one key."""
-        row = await self._tx.fetch_one(
-            """
-            SELECT id, algorithm, state, created_at, activated_at, deactivated_at, requested_at, ended_at
-            FROM signing_keys WHERE id = $1
-            """,
-            key_id,
-        )
+        row = await self._tx.fetch_one(f"SELECT {_REMEMBERED} FROM signing_keys WHERE id = $1", key_id)
         return None if row is None else _record(row)
 
     async def request(self, key_id: str, *, now: int) -> bool:
