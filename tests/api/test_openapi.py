@@ -14,6 +14,7 @@ import pytest
 
 from tests.api.caller import PASSWORD, PROBLEMS, Caller, Login, assert_problem
 from tests.api.test_operations import database_of
+from tests.quick_hashes import occupy
 from tests.settable_clock import SettableClock
 from tokenkeep.api import requests
 from tokenkeep.api.endpoint import Endpoint, Guard
@@ -310,9 +311,8 @@ class Provoker:
         return await self.send()
 
     async def busy(self) -> httpx2.Response:
-        self.call.server.graph.hasher._longest_wait = 0.0
-        answers = await asyncio.gather(*(self.send() for _ in range(4)))
-        return next(answer for answer in answers if answer.status_code == 503)
+        occupy(self.call.server.graph.hasher)
+        return await self.send()
 
     async def misdirected_request(self) -> httpx2.Response:
         return await self.send(headers={"Host": "elsewhere.example"})
