@@ -19,9 +19,9 @@ from tests.redis_server import RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.limits import FREE_FAILURES, Quota
 from tokenkeep.flows.ports import RateLimiter
+from tokenkeep.storage import redis as redis_link
 from tokenkeep.storage.fallback_limiter import FallbackLimiter
 from tokenkeep.storage.memory import MemoryLimiter
-from tokenkeep.storage import redis as redis_link
 from tokenkeep.storage.redis import ANSWER_TIMEOUT, ASKING_TIMEOUT, RedisLink
 from tokenkeep.storage.redis_address import RedisAddress
 from tokenkeep.storage.redis_limiter import RedisLimiter

@@ -21,6 +21,8 @@ from tests.system.server_process import ServerProcess
 LOADED: Final = multiprocessing.get_context("forkserver")
 """Makes processes that have loaded the libraries."""
 LOADED.set_forkserver_preload(["tokenkeep.cli.main"])
+IMPATIENCE: Final = {"STATEMENT_TIMEOUT": 3.0, "CONNECT_TIMEOUT": 2.0, "CLOSE_TIMEOUT": 1.0, "BUSY_TIMEOUT": 2.0}
+"""Seconds, shorter than usual, for which a database is waited for by those who have little patience."""
 _CAPABILITY_VERSION: Final = 0x20080522
 
 
@@ -33,6 +35,7 @@ class Surroundings:
         output: the file to which its standard output and standard error are added.
         powerless: take from root what other users do not have: reading and writing what is closed to them.
         now: what its clock says, in milliseconds since the epoch; by default the time.
+        impatient: whether it waits for a database as `IMPATIENCE` says, and not as long as usual.
     """
 
     directory: Path
@@ -41,6 +44,7 @@ class Surroundings:
     keyboard: str = os.devnull
     powerless: bool = False
     now: int | None = None
+    impatient: bool = False
 
 
 class ForkedProcess:
@@ -70,12 +74,14 @@ class ForkedProcess:
 
 
 class ForkedServer(ServerProcess):
-    """A server process that starts quickly."""
+    """A server process that starts quickly, and may be `impatient`."""
+
+    impatient = False
 
     def launch(self) -> None:
         """Start the process and return at once."""
         assert self._process is None
-        around = Surroundings(self.directory, dict(self._environ), str(self._log))
+        around = Surroundings(self.directory, dict(self._environ), str(self._log), impatient=self.impatient)
         self._process = ForkedProcess(["serve", *self.arguments], around)  # type: ignore[assignment]
 
 
@@ -99,9 +105,22 @@ def _run(words: list[str], around: Surroundings) -> None:
     from tokenkeep import assembly
     from tokenkeep.cli import main
 
+    if around.impatient:
+        # Its workers are to know it too.
+        multiprocessing.set_start_method("fork", force=True)
+        _lose_patience()
     if (now := around.now) is not None:
         assembly.SystemClock.now = lambda _clock: now  # type: ignore[method-assign]
     main()
+
+
+def _lose_patience() -> None:
+    from tokenkeep.storage.sql import postgres, sqlite, sqlite_thread
+
+    for module in (postgres, sqlite, sqlite_thread):
+        for name, seconds in IMPATIENCE.items():
+            if hasattr(module, name):
+                setattr(module, name, seconds)
 
 
 def _drop_capabilities() -> None:
