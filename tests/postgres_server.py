@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import asyncpg
 
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 30.0
 """Seconds to wait for what the server should do by itself, such as noticing that a client has gone."""
 
 _BACKENDS: Final = "SELECT state, query FROM pg_stat_activity WHERE application_name = 'tokenkeep'"

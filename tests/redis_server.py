@@ -24,7 +24,7 @@ import redis
 from tests.ports import free_port
 from tokenkeep.storage.redis_address import RedisAddress
 
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 30.0
 """Seconds in which a server must have started or ended."""
 
 

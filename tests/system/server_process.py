@@ -18,8 +18,12 @@ import httpx2
 from tests.ports import free_port
 
 COMMAND: Final = Path(sys.executable).with_name("tokenkeep")
-LONGEST_WAIT: Final = 20.0
-"""Seconds in which a process must have started, stopped or answered; a loaded machine is slow."""
+LONGEST_WAIT: Final = 60.0
+"""Seconds in which a process must have started, stopped or answered; a loaded machine is slow.
+
+It is waited out only where something has failed. What must not wait for one of the server's own limits, such as the
+thirty seconds that a reader of the feed may wait, has a shorter one.
+"""
 PAUSE: Final = 0.02
 """Seconds between two looks at what cannot be waited for otherwise."""
 

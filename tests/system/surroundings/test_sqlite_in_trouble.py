@@ -134,7 +134,7 @@ def check_writing_fails(server: ServerProcess, ada: Visitor, *words: str) -> Non
     for request in (ada.refresh, ada.refresh, ada.login, ada.logout):
         answer, seconds = timed(request)
         check_unavailable(answer)
-        assert seconds < 2
+        assert seconds < sqlite.BUSY_TIMEOUT, "it is not tried for as long as a database that is held"
     assert ada.get("/me").status_code == 200
     assert server.request("GET", "/livez").status_code == 200
     check_log(server, "tokenkeep.db", *words)
@@ -212,7 +212,7 @@ def test_workers_end_when_their_parent_is_killed(server: ServerProcess):
     workers = psutil.Process(server.pid).children()
     assert workers
     os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: not any(worker.is_running() for worker in workers), "the workers have ended", within=5)
+    wait_until(lambda: not any(worker.is_running() for worker in workers), "the workers have ended")
     server.wait()
     server.start()
     assert server.stop() == 0
