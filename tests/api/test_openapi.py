@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -132,7 +133,7 @@ def test_metrics_are_declared_open_to_this_machine_only():
 def test_document_says_nothing_secret(document: dict[str, Any]):
     """Bodies are described, and no value of a setting or an account is in the document."""
     text = str(document)
-    for secret in ("Ada", PASSWORD, ".tokenkeep", "/tmp"):
+    for secret in ("Ada", PASSWORD, ".tokenkeep", tempfile.gettempdir()):
         assert secret not in text
 
 
