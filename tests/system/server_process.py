@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO, Any, Final, Self
 import httpx2
 
 from tests.ports import free_port
+from tests.system.forked_process import Surroundings, run_forked
 
 COMMAND: Final = Path(sys.executable).with_name("tokenkeep")
 LONGEST_WAIT: Final = 60.0
@@ -138,16 +140,16 @@ class ServerProcess:
 
     def run(self, *words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command beside the server, on the same data; `typed` is its standard input."""
-        return subprocess.run(
-            [str(COMMAND), *words, "--data-dir", str(self.data)],
-            input=typed or "",
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            env=self._environ,
-            timeout=LONGEST_WAIT,
-            check=False,
-        )
+        arguments = [*words, "--data-dir", str(self.data)]
+        with tempfile.TemporaryDirectory() as folder:
+            keyboard, output, errors = (Path(folder, name) for name in ("keyboard", "output", "errors"))
+            keyboard.write_text(typed or "", "utf-8")
+            around = Surroundings(
+                self.directory, self._environ, str(output), keyboard=str(keyboard), errors=str(errors)
+            )
+            code = run_forked(arguments, around, within=LONGEST_WAIT)
+            told, complained = output.read_text("utf-8"), errors.read_text("utf-8")
+        return subprocess.CompletedProcess(["tokenkeep", *arguments], code, told, complained)
 
     def command(self, *words: str, typed: str | None = None) -> str:
         """Run a command that must succeed, and return what it printed."""

@@ -26,10 +26,11 @@ from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
 from tests.storage.contracts import execute, rows
 from tests.system.conftest import POSTGRES
+from tests.system.forked_process import LOADED
 from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess, wait_until
 from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
-from tests.system.surroundings.forked import LOADED, ForkedServer
+from tests.system.surroundings.forked import ForkedServer
 from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
 from tokenkeep.domain.errors import StorageUnavailable
