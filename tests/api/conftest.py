@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.api.caller import PASSWORD, Caller
 from tests.flows import prepared
+from tests.quick_hashes import quick_hashes
 from tests.settable_clock import SettableClock
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def passwords_in_no_time() -> Iterator[None]:
+    """Servers in the process of the tests hash passwords in no time; what that costs is tested elsewhere."""
+    with quick_hashes():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +33,8 @@ def prepared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
             await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
             await server.accounts.create("Root", PASSWORD, role="admin", actor="operator")
 
-    asyncio.run(add_accounts())
+    with quick_hashes():
+        asyncio.run(add_accounts())
     return directory
 
 

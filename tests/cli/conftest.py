@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.flows import prepared
+from tests.quick_hashes import quick_hashes
 from tokenkeep.cli import main
 
 
@@ -32,6 +33,13 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def passwords_in_no_time() -> Iterator[None]:
+    """Servers in the process of the tests hash passwords in no time; what that costs is tested elsewhere."""
+    with quick_hashes():
+        yield
 
 
 @pytest.fixture(scope="session")

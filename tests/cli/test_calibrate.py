@@ -14,6 +14,11 @@ from tokenkeep.domain.password_hashes import Argon2Cost
 from tokenkeep.settings import Settings, check_safety
 
 
+@pytest.fixture(autouse=True)
+def passwords_in_no_time() -> None:
+    """Hashes take their time here."""
+
+
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which the usual cost takes 25 milliseconds on each of two processors."""

@@ -41,6 +41,7 @@ class Service:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # the end of an answer does not wait until its beginning has arrived
 
             def handle_one_request(self) -> None:
                 try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flows import prepared
+from tests.quick_hashes import quick_hashes
 from tests.settable_clock import SettableClock
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
@@ -17,6 +18,13 @@ PASSWORD = "correct-horse-battery"
 PREFIX = "/auth"
 
 Embedded = Callable[..., AuthServer]
+
+
+@pytest.fixture(autouse=True)
+def passwords_in_no_time() -> Iterator[None]:
+    """Servers in the process of the tests hash passwords in no time; what that costs is tested elsewhere."""
+    with quick_hashes():
+        yield
 
 
 @pytest.fixture(scope="session")

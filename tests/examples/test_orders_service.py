@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.served import Served
+from tests.examples.served import EXAMPLES, Served
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 from tokenkeep.jose import Key, jwt
 
@@ -18,6 +18,18 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 
 PASSWORD = "correct-horse-battery"
 ORDERS = "https://orders.example.com"
+HASTY = """
+from datetime import timedelta
+from tokenkeep import verifier
+
+class Hasty(verifier.AsyncTokenVerifier):
+    def __init__(self, **arguments):
+        super().__init__(fetching=verifier.KeyFetching(cooldown=timedelta(seconds=1)), **arguments)
+
+verifier.AsyncTokenVerifier = Hasty
+from orders_service import app
+"""
+"""The example with a verifier that looks for keys every second, and not every ten, while there are none."""
 
 
 @pytest.fixture
@@ -31,7 +43,9 @@ def auth_server(tmp_path: Path) -> Iterator[ServerProcess]:
 @pytest.fixture
 def service(tmp_path: Path, auth_server: ServerProcess) -> Iterator[Served]:
     """The example, which is told where the auth server will be."""
-    with Served.by_granian(tmp_path, "orders_service", ISSUER=auth_server.url, AUDIENCE=ORDERS) as served:
+    (tmp_path / "hasty.py").write_text(HASTY)
+    places = f"{EXAMPLES}:{tmp_path}"
+    with Served.by_granian(tmp_path, "hasty", ISSUER=auth_server.url, AUDIENCE=ORDERS, PYTHONPATH=places) as served:
         yield served
 
 

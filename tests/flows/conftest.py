@@ -1,16 +1,24 @@
 """The stage on which flows are tested: a real server on SQLite, and a clock to set."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.flows import prepared
 from tests.flows.stage import Stage
+from tests.quick_hashes import quick_hashes
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.accounts import Account
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def passwords_in_no_time() -> Iterator[None]:
+    """Servers in the process of the tests hash passwords in no time; what that costs is tested elsewhere."""
+    with quick_hashes():
+        yield
 
 
 @pytest.fixture(scope="session")

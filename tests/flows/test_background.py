@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tokenkeep.flows import background
 from tokenkeep.flows.background import Background, Chore
 from tokenkeep.flows.bell import Bell
 
@@ -25,10 +26,10 @@ async def test_chore_is_done_again_and_again():
     async def run() -> None:
         runs.append(1)
 
-    background = Background([Chore("counting", 0.0, run)])
-    background.start()
+    running = Background([Chore("counting", 0.0, run)])
+    running.start()
     await until(lambda: len(runs) > 3)
-    await background.stop()
+    await running.stop()
     done = len(runs)
     for _ in range(10):
         await asyncio.sleep(0)
@@ -44,11 +45,11 @@ async def test_failing_chore_is_tried_again(caplog: pytest.LogCaptureFixture):
         if len(runs) <= 3:
             raise OSError("the disk is full")
 
-    background = Background([Chore("writing", 0.0, run)])
+    running = Background([Chore("writing", 0.0, run)])
     with caplog.at_level("INFO"):
-        background.start()
+        running.start()
         await until(lambda: len(runs) > 6)
-        await background.stop()
+        await running.stop()
     assert [record.getMessage() for record in caplog.records] == [
         "writing failed: the disk is full",
         "writing works again",
@@ -65,26 +66,28 @@ async def test_failing_chore_leaves_the_others_alone():
     async def run() -> None:
         runs.append(1)
 
-    background = Background([Chore("failing", 0.0, fail), Chore("counting", 0.0, run)])
-    background.start()
+    running = Background([Chore("failing", 0.0, fail), Chore("counting", 0.0, run)])
+    running.start()
     await until(lambda: len(runs) > 3)
-    await background.stop()
+    await running.stop()
 
 
-async def test_chore_that_waits_is_cancelled():
-    """Stopping does not wait for the end of a chore."""
+async def test_chore_that_waits_is_cancelled(monkeypatch: pytest.MonkeyPatch):
+    """Stopping waits for the end of a chore, but not for long."""
+    assert background.LONGEST_END == 5.0
+    monkeypatch.setattr(background, "LONGEST_END", 0.05)
     started = asyncio.Event()
 
     async def wait() -> None:
         started.set()
         await asyncio.Event().wait()
 
-    background = Background([Chore("waiting", 0.0, wait)])
-    background.start()
+    waiting = Background([Chore("waiting", 0.0, wait)])
+    waiting.start()
     await started.wait()
     async with asyncio.timeout(10):
-        await background.stop()
-        await background.stop()
+        await waiting.stop()
+        await waiting.stop()
 
 
 async def test_a_bell_calls_a_chore_before_its_turn():
@@ -95,8 +98,8 @@ async def test_a_bell_calls_a_chore_before_its_turn():
     async def run() -> None:
         runs.append(1)
 
-    background = Background([Chore("reading", 3600.0, run, bell)])
-    background.start()
+    running = Background([Chore("reading", 3600.0, run, bell)])
+    running.start()
     bell.ring()
     bell.ring()
     await until(lambda: len(runs) == 1)
@@ -105,5 +108,5 @@ async def test_a_bell_calls_a_chore_before_its_turn():
     assert len(runs) == 1
     bell.ring()
     await until(lambda: len(runs) == 2)
-    await background.stop()
+    await running.stop()
     assert len(runs) == 2

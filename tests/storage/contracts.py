@@ -22,7 +22,7 @@ from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
 
 SECRET: Final = b"a server secret of thirty-two bytes or more"
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 30.0
 """Seconds that a transaction is held before the test that holds it is called stuck."""
 
 

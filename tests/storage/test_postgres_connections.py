@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.postgres_server import PostgresSchema
-from tokenkeep.storage.sql import postgres_connections
+from tokenkeep.storage.sql import postgres, postgres_connections
 from tokenkeep.storage.sql.database import SqlTransaction
 from tokenkeep.storage.sql.postgres import PostgresDatabase
 from tokenkeep.storage.sql.postgres_connections import Connections
@@ -54,7 +54,7 @@ async def test_nobody_waits_for_what_has_come_back(narrow: PostgresDatabase):
         await tx.fetch_one("SELECT pg_sleep(0.005)")
         return await backend(tx)
 
-    async with asyncio.timeout(LONGEST_WAIT / 4):
+    async with asyncio.timeout(0.9 * postgres.CONNECT_TIMEOUT):
         used = await asyncio.gather(*(narrow.transact(briefly) for _ in range(40)))
     assert len(set(used)) == 2
     assert lending(narrow)._waiting == 0

@@ -100,8 +100,8 @@ class Waiting:
 
     def done(self) -> FeedDocument:
         """Return the document that ended the wait."""
-        self._thread.join(LONGEST_WAIT)
-        assert not self._thread.is_alive(), "the wait does not end"
+        self._thread.join(self._wait * 0.8)
+        assert not self._thread.is_alive(), "the wait does not end before its time"
         if self._error is not None:
             raise self._error
         return self._reader.documents[-1]

@@ -11,7 +11,7 @@ import pytest
 from tests.system.conftest import Start, on_postgres
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 from tests.system.visitor import COOKIE, Visitor, cookie_in
-from tests.system.workers import workers_of
+from tests.system.workers import SPREAD, workers_of
 
 PASSWORD = "correct-horse-battery"
 pytestmark = pytest.mark.slow
@@ -83,6 +83,6 @@ async def test_servers_on_one_database_are_one_server(shared_start: Start):
     assert here.signed_in()
     assert elsewhere.logout().status_code == 200
     assert not elsewhere.signed_in()
-    wait_until(lambda: not here.signed_in(), "the other process knows of the logout", within=1.0)
+    wait_until(lambda: not here.signed_in(), "the other process knows of the logout", within=SPREAD)
     assert here.get("/me").json()["error"] == "Invalid token"
     assert here.refresh().status_code == 401

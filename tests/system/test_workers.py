@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -31,6 +32,17 @@ def redis() -> Iterator[RedisServer]:
     """A Redis that tests may stop."""
     with RedisServer.running() as server:
         yield server
+
+
+HASTY: Final = """
+from tokenkeep.cli import main
+from tokenkeep.domain import server_processes
+from tokenkeep.flows import serve_together
+assert server_processes.LOST_AFTER == serve_together.LOST_AFTER == 10_000
+server_processes.LOST_AFTER = serve_together.LOST_AFTER = 3_000
+main()
+"""
+"""A server that takes others to be gone after three seconds, and not after ten."""
 
 
 Prepare = Callable[..., ServerProcess]
@@ -239,6 +251,7 @@ def test_a_node_that_was_killed_is_waited_for_by_another(prepare: Prepare):
     assert time.monotonic() - began < 8
     one.kill()
     two = prepare("two", environ=alone | {"TOKENKEEP_ALLOW_UNMARKED_DATABASE": "on"}, issuer=one.url)
+    two.program = (sys.executable, "-c", HASTY)
     two.start()
     assert "waiting for what may be the last sign of it" in two.log
     assert two.stop() == 0

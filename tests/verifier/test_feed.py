@@ -33,10 +33,12 @@ from tokenkeep.verifier import (
     feed_client,
 )
 from tokenkeep.verifier.feed_following import FIRST_PAUSE, LONGEST_PAUSE, PACE
+from tokenkeep.verifier.remote import Limits
 
 SESSION: Final = digest(RevocationKind.SESSION, ISSUER, str(CLAIMS["sid"]))
-QUICK: Final = KeyFetching(timeout=timedelta(seconds=0.6))
-"""For publishers that never answer."""
+SOON: Final = 0.2
+"""Seconds in which a feed is given up that does not answer; keys, and good answers, have their usual time."""
+LATE: Final = "no whole answer came within 0.2 seconds"
 SHORT: Final = 3.0
 """Seconds of a staleness under which no request waits for news."""
 
@@ -198,8 +200,8 @@ HOSTILE: Final[dict[str, tuple[Callable[[FeedPublisher], Any], str]]] = {
     "compressed": (put("behaviour", compress), "compressed"),
     "no end": (behave("never_end"), "larger than 1048576 bytes"),
     "too large": (behave("promise_too_much"), "larger than 1048576 bytes"),
-    "silence": (behave("stay_silent"), "no whole answer came within 0.6 seconds"),
-    "trickling head": (behave("trickle_the_head"), "no whole answer came within 0.6 seconds"),
+    "silence": (behave("stay_silent"), LATE),
+    "trickling head": (behave("trickle_the_head"), LATE),
     "hanging up": (behave("hang_up"), "RemoteProtocolError"),
     "nonsense": (behave("speak_nonsense"), "RemoteProtocolError"),
 }
@@ -223,6 +225,11 @@ def elapse_between_requests(verifier: Any, seconds: float) -> None:
             verifier.wait_for_questions(fetches + 1)
 
 
+def give_up_soon(patch: pytest.MonkeyPatch) -> None:
+    """Have requests for the feed, and no others, be given up soon."""
+    patch.setattr(feed_client, "Limits", lambda _seconds, size, *, pause: Limits(SOON, size))
+
+
 @pytest.mark.parametrize("hostility", HOSTILE)
 @pytest.mark.usefixtures("small_documents")
 def test_hostile_answer_changes_nothing(
@@ -232,22 +239,25 @@ def test_hostile_answer_changes_nothing(
     change, why = HOSTILE[hostility]
     caplog.set_level(logging.INFO)
     feed.revoke(digest(RevocationKind.TOKEN, ISSUER, "gone"))
-    verifier = follow(fetching=QUICK, revocations=feed_of(feed, max_staleness=timedelta(seconds=SHORT)))
+    verifier = follow(revocations=feed_of(feed, max_staleness=timedelta(seconds=SHORT)))
     assert verifier.verdict(token()) == "good"
     good = {name: getattr(feed, name) for name in ("forge", "key", "lie", "headers", "token", "status", "behaviour")}
     change(feed)
-    verifier.let_pass(PACE)
-    verifier.wait_for_questions(2)
-    assert verifier.verdict(token()) == "good", "what is known is fresh still"
-    elapse_between_requests(verifier, SHORT)
-    verdict = verifier.verdict(token())
-    assert verdict.startswith("unavailable: the revocations are stale: "), verdict
-    assert verifier.verdict(token(token_id="gone")) == "invalid_token: revoked"
-    status = verifier.status
-    assert (status.usable, status.entries) == (False, 1)
-    assert status.failures >= 2
-    assert re.search(why, caplog.text)
-    assert FEED_TOKEN not in caplog.text
+    with pytest.MonkeyPatch.context() as patch:
+        if why == LATE:
+            give_up_soon(patch)
+        verifier.let_pass(PACE)
+        verifier.wait_for_questions(2)
+        assert verifier.verdict(token()) == "good", "what is known is fresh still"
+        elapse_between_requests(verifier, SHORT)
+        verdict = verifier.verdict(token())
+        assert verdict.startswith("unavailable: the revocations are stale: "), verdict
+        assert verifier.verdict(token(token_id="gone")) == "invalid_token: revoked"
+        status = verifier.status
+        assert (status.usable, status.entries) == (False, 1)
+        assert status.failures >= 2
+        assert re.search(why, caplog.text)
+        assert FEED_TOKEN not in caplog.text
     for name, value in good.items():
         setattr(feed, name, value)
     verifier.let_pass(LONGEST_PAUSE)
@@ -259,18 +269,27 @@ def test_hostile_answer_changes_nothing(
 @pytest.mark.parametrize("hostility", HOSTILE)
 @pytest.mark.usefixtures("small_documents")
 def test_hostile_answer_at_the_start_accepts_nobody(
-    follow: Follow, feed: FeedPublisher, hostility: str, when_stale: str
+    follow: Follow, feed: FeedPublisher, monkeypatch: pytest.MonkeyPatch, hostility: str, when_stale: str
 ):
     """Before everything that is revoked is known nothing is accepted or called invalid, and the refusal says why."""
     change, why = HOSTILE[hostility]
     change(feed)
-    verifier = follow(fetching=QUICK, revocations=feed_of(feed, when_stale=when_stale))
+    if why == LATE:
+        give_up_soon(monkeypatch)
+    verifier = follow(revocations=feed_of(feed, when_stale=when_stale))
     verdict = verifier.verdict(token())
     assert verdict.startswith("unavailable: the revocations are not known yet: ")
     assert re.search(why, verdict)
     assert not verifier.ready()
     assert not verifier.status.usable
     assert len(feed.questions) == 1, "nobody asks more often because a token came"
+
+
+def test_time_for_an_answer_is_the_one_that_was_set(follow: Follow, feed: FeedPublisher):
+    """A feed that does not answer is given up after the timeout with which keys are fetched."""
+    feed.behaviour = feed.web.stay_silent
+    verifier = follow(fetching=KeyFetching(timeout=timedelta(seconds=0.3)), keys=KeySet([KEY.public()]), jwks_url=None)
+    assert "no whole answer came within 0.3 seconds" in verifier.verdict(token())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,13 +37,16 @@ from tokenkeep.verifier import (
     Refused,
     TokenVerifier,
 )
+from tokenkeep.verifier.remote import Limits
 
 COOLDOWN: Final = 10.0
 AGE: Final = 300.0
 STALE: Final = 3_600.0
 MANY: Final = 1_000
-QUICK: Final = KeyFetching(timeout=timedelta(seconds=0.6))
+QUICK: Final = KeyFetching(timeout=timedelta(seconds=0.3))
 """For publishers that never answer."""
+SOON: Final = 0.1
+"""Seconds in which a publisher is given up that has stopped to answer; good answers have their usual time."""
 WEAK: Final = {"kty": "RSA", "alg": "ES256", "kid": "weak", "n": "w" * 171, "e": "AQAB"}
 
 
@@ -191,18 +195,22 @@ def test_key_that_was_taken_back_ends_with_the_age(drive: Drive, publisher: Publ
         verifier.verify(token())
 
 
-def test_busy_service_never_waits_for_new_keys(drive: Drive, publisher: Publisher, clock: SettableClock):
+def test_busy_service_never_waits_for_new_keys(
+    drive: Drive, publisher: Publisher, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+):
     """At the end of the age 500 tokens at once cost one fetch, which hangs, and all are accepted meanwhile."""
-    verifier = drive(fetching=QUICK)
+    verifier = drive()
     assert verifier.verify(token())
     clock.elapse(AGE - 1.0)
     publisher.behaviour = publisher.stay_silent
+    monkeypatch.setattr(Limits, "whole", SOON)
     assert verdicts_of(verifier.verify_at_once([token()] * 500)) == {AccessToken}
     assert len(publisher.asked) == 2
     clock.elapse(1.0)
     assert verdicts_of(verifier.verify_at_once([token()] * 500)) == {AccessToken}
 
 
+LATE: Final = r"no whole answer came within 0\.\d seconds"
 HOSTILE: Final[dict[str, tuple[Callable[[Publisher], Any], str]]] = {
     "a redirect": (
         lambda publisher: (
@@ -214,15 +222,15 @@ HOSTILE: Final[dict[str, tuple[Callable[[Publisher], Any], str]]] = {
     "no end": (lambda publisher: setattr(publisher, "behaviour", publisher.never_end), "larger than 262144 bytes"),
     "a trickle": (
         lambda publisher: setattr(publisher, "behaviour", publisher.trickle_the_body),
-        "no whole answer came within 0.6 seconds",
+        LATE,
     ),
     "a trickling head": (
         lambda publisher: setattr(publisher, "behaviour", publisher.trickle_the_head),
-        "no whole answer came within 0.6 seconds",
+        LATE,
     ),
     "silence": (
         lambda publisher: setattr(publisher, "behaviour", publisher.stay_silent),
-        "no whole answer came within 0.6 seconds",
+        LATE,
     ),
     "a page": (lambda publisher: setattr(publisher, "body", b"<html>Sign in</html>"), "invalid key set"),
     "an error": (lambda publisher: setattr(publisher, "status", 500), "status 500"),
@@ -254,25 +262,28 @@ def test_hostile_answer_changes_nothing(
 ):
     """Good tokens go on until the hard limit, nothing else is accepted, the log says why; then all is well again."""
     answer, why = HOSTILE[hostility]
-    verifier = drive(fetching=QUICK if "within" in why else KeyFetching())
+    verifier = drive()
     assert verifier.verify(token())
     answer(publisher)
-    clock.elapse(AGE)
-    assert verifier.verify(token())
-    assert why in caplog.text
-    assert verifier.key_status().failures == 1
-    clock.elapse(COOLDOWN)
-    with pytest.raises(CannotTell, match=why):
-        verifier.verify(token(key=OTHER_KEY))
-    with pytest.raises(InvalidToken):
-        verifier.verify(token(key=Key.generate("HS256", kid=KEY.kid)))
-    clock.elapse(STALE - COOLDOWN - 0.001)
-    assert verifier.verify(token())
-    clock.elapse(COOLDOWN)
-    with pytest.raises(CannotTell, match=why) as refusal:
-        verifier.verify(token())
-    assert refusal.value.headers()["Retry-After"] == "10"
-    assert not verifier.key_status().usable
+    with pytest.MonkeyPatch.context() as patch:
+        if why == LATE:
+            patch.setattr(Limits, "whole", SOON)
+        clock.elapse(AGE)
+        assert verifier.verify(token())
+        assert re.search(why, caplog.text)
+        assert verifier.key_status().failures == 1
+        clock.elapse(COOLDOWN)
+        with pytest.raises(CannotTell, match=why):
+            verifier.verify(token(key=OTHER_KEY))
+        with pytest.raises(InvalidToken):
+            verifier.verify(token(key=Key.generate("HS256", kid=KEY.kid)))
+        clock.elapse(STALE - COOLDOWN - 0.001)
+        assert verifier.verify(token())
+        clock.elapse(COOLDOWN)
+        with pytest.raises(CannotTell, match=why) as refusal:
+            verifier.verify(token())
+        assert refusal.value.headers()["Retry-After"] == "10"
+        assert not verifier.key_status().usable
     publisher.publish(KEY)
     clock.elapse(COOLDOWN)
     assert verifier.verify(token())
@@ -284,9 +295,9 @@ def test_hostile_answer_at_the_start_accepts_nobody(drive: Drive, publisher: Pub
     """Before there are good keys nothing is accepted, nothing is called invalid, and the refusal says why."""
     answer, why = HOSTILE[hostility]
     answer(publisher)
-    verifier = drive(fetching=QUICK if "within" in why else KeyFetching())
+    verifier = drive(fetching=QUICK if why == LATE else KeyFetching())
     for text in (token(), token(key=OTHER_KEY)):
-        with pytest.raises(CannotTell, match=why):
+        with pytest.raises(CannotTell, match=why.replace(r"\d", "3")):
             verifier.verify(text)
     assert len(publisher.asked) == 1
 

@@ -9,15 +9,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal
 
-import argon2
 import pytest
 
 from tests.attacks.http.attacker import NAME, PASSWORD, Attacker
 from tests.attacks.http.wire import Target
+from tests.quick_hashes import quick_hashes
 from tests.system.conftest import WORKERS, sharing
 from tests.system.server_process import ServerProcess
 from tokenkeep.observability import set_up_logging
-from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 
@@ -29,13 +28,10 @@ OpenServer = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are hashed in no time by the servers inside the tests; what that costs is tested elsewhere."""
-
-    def make(hasher: Argon2id, _parameters: object) -> None:
-        hasher._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-    monkeypatch.setattr(Argon2id, "__init__", make)
+def passwords_in_no_time() -> Iterator[None]:
+    """Servers in the process of the tests hash passwords in no time; what that costs is tested elsewhere."""
+    with quick_hashes():
+        yield
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from tokenkeep.settings import Secret
 TOKEN: Final = "canary-of-the-feed-token-9d0c1b2a3f4e5d6c7b8a"
 AUTHORIZED: Final = f"Authorization: Bearer {TOKEN}\r\n".encode()
 MEBIBYTE: Final = 1024 * 1024
+LONGEST_READING: Final = 30
+"""Seconds that a reader waits for news."""
 ENTRIES: Final = 40_000
 """Entries of the list: two megabytes of a document."""
 
@@ -56,7 +58,7 @@ def test_readers_that_leave_take_no_place(followed: Target) -> None:
         for _ in range(20):
             stack.enter_context(followed.connect()).send(ask)
         wait_until(lambda: _waiting(followed) >= 20, "the last twenty wait")
-    wait_until(lambda: _waiting(followed) == 0, "nobody waits any more")
+    wait_until(lambda: _waiting(followed) == 0, "nobody waits any more", within=0.8 * LONGEST_READING)
     assert followed.healthy()
     lines = followed.lines(seen)
     assert not [line for line in lines if line["level"] in {"error", "critical"}]
@@ -167,7 +169,7 @@ async def test_strangers_cost_no_signature_each(attack: OpenServer) -> None:
     assert publish.signed == 1
 
 
-def _ask(target: Target, *, wait: int = 30) -> bytes:
+def _ask(target: Target, *, wait: int = LONGEST_READING) -> bytes:
     """Return the request of a reader that knows all there is, and waits."""
     answer = target.exchange(target.get("/revocations", fields=AUTHORIZED))
     assert answer is not None

@@ -162,6 +162,7 @@ def test_a_renewed_certificate_is_served(tmp_path: Path) -> None:
     """
     old, new = (Certificate(_made(tmp_path / name)) for name in ("old", "new"))
     with TlsServer(tmp_path) as server:
+        server.program = _looking_every(3_600)
         for name in ("cert.pem", "key.pem"):
             _lead(tmp_path / name, tmp_path / "old" / name)
         server.start()
@@ -191,9 +192,8 @@ def test_a_renewed_certificate_is_served(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_renewal_is_noticed_without_a_signal(tmp_path: Path) -> None:
     """The files are looked at again and again: a pair that fits replaces the old one, half a pair is said not to."""
-    looks_more_often = "from tokenkeep.cli import main, serve; serve.RENEWAL_CHECK = 0.05; main()"
     with TlsServer(tmp_path) as server:
-        server.program = (sys.executable, "-c", looks_more_often)
+        server.program = _looking_every(0.05)
         server.start()
         before = server.certificate.serial
         renewed = Certificate(_made(tmp_path / "new"))
@@ -203,6 +203,11 @@ def test_a_renewal_is_noticed_without_a_signal(tmp_path: Path) -> None:
         shutil.copy(renewed.key, server.certificate.key)
         wait_until(lambda: _ask(server) == renewed.serial, "the new certificate is served")
         assert "Traceback" not in server.log
+
+
+def _looking_every(seconds: float) -> tuple[str, ...]:
+    """Return the program of a server that looks at its certificate so often without being told to."""
+    return (sys.executable, "-c", f"from tokenkeep.cli import main, serve; serve.RENEWAL_CHECK = {seconds}; main()")
 
 
 def _ask(server: TlsServer) -> int | None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import asyncpg
 import psutil
 
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 30.0
 
 
 class Cluster:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.server_process import ServerProcess
 from tests.system.surroundings.forked import ForkedServer
 from tests.system.surroundings.spoken import add_account
 
@@ -26,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(made: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+def site(made: Path, tmp_path: Path) -> Iterator[ForkedServer]:
     """A server that has not been started, on a copy of those data."""
     shutil.copytree(made, tmp_path / "data")
     (tmp_path / "data").chmod(0o700)

@@ -1,112 +1,18 @@
-"""Processes of `tokenkeep` that are copies of one which has loaded its libraries: they start in a tenth of the time.
-
-That one is the fork server of `multiprocessing`. What runs in a copy is the command itself, from its first line, with
-an environment, a directory and standard files of its own.
-"""
+"""A server that is a copy of a process which has loaded its libraries."""
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
-
+from tests.system.forked_process import ForkedProcess, Surroundings
 from tests.system.server_process import ServerProcess
-
-LOADED: Final = multiprocessing.get_context("forkserver")
-"""Makes processes that have loaded the libraries."""
-LOADED.set_forkserver_preload(["tokenkeep.cli.main"])
-_CAPABILITY_VERSION: Final = 0x20080522
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where a command runs.
-
-    Attributes:
-        keyboard: the file that is its standard input.
-        output: the file to which its standard output and standard error are added.
-        powerless: take from root what other users do not have: reading and writing what is closed to them.
-        now: what its clock says, in milliseconds since the epoch; by default the time.
-    """
-
-    directory: Path
-    environ: Mapping[str, str]
-    output: str
-    keyboard: str = os.devnull
-    powerless: bool = False
-    now: int | None = None
-
-
-class ForkedProcess:
-    """A running command, in a session of its own, with as much of the face of `subprocess.Popen` as is needed."""
-
-    def __init__(self, words: Sequence[str], around: Surroundings) -> None:
-        """Start `tokenkeep` with these words."""
-        self._process = LOADED.Process(target=_run, args=(list(words), around))
-        self._process.start()
-
-    @property
-    def pid(self) -> int:
-        """The id of the process and of its group."""
-        assert self._process.pid is not None
-        return self._process.pid
-
-    def poll(self) -> int | None:
-        """Return the exit code, negative after a signal, or None while it runs."""
-        return self._process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return the exit code when it has ended."""
-        self._process.join(timeout)
-        if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("tokenkeep", timeout or 0)
-        return self._process.exitcode
 
 
 class ForkedServer(ServerProcess):
-    """A server process that starts quickly."""
+    """A server process that starts quickly, and may be `impatient`."""
+
+    impatient = False
 
     def launch(self) -> None:
         """Start the process and return at once."""
         assert self._process is None
-        around = Surroundings(self.directory, dict(self._environ), str(self._log))
+        around = Surroundings(self.directory, dict(self._environ), str(self._log), impatient=self.impatient)
         self._process = ForkedProcess(["serve", *self.arguments], around)  # type: ignore[assignment]
-
-
-def _run(words: list[str], around: Surroundings) -> None:
-    os.setsid()
-    output = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for path, flags, numbers in ((around.keyboard, os.O_RDONLY, (0,)), (around.output, output, (1, 2))):
-        handle = os.open(path, flags, 0o600)
-        for number in numbers:
-            os.dup2(handle, number)
-        os.close(handle)
-    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    os.environ.clear()
-    os.environ.update(around.environ)
-    os.chdir(around.directory)
-    sys.argv = ["tokenkeep", *words]
-    # The server starts its workers as it would have otherwise, and not as this process was started.
-    multiprocessing.set_start_method(None, force=True)
-    if around.powerless and os.geteuid() == 0 and sys.platform == "linux":
-        _drop_capabilities()
-    from tokenkeep import assembly
-    from tokenkeep.cli import main
-
-    if (now := around.now) is not None:
-        assembly.SystemClock.now = lambda _clock: now  # type: ignore[method-assign]
-    main()
-
-
-def _drop_capabilities() -> None:
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(header, nothing) != 0:
-        raise OSError(ctypes.get_errno(), "capset")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.system.forked_process import ForkedProcess, Surroundings
 from tests.system.server_process import LONGEST_WAIT, ServerProcess
-from tests.system.surroundings.forked import ForkedProcess, Surroundings
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
 from tests.storage.contracts import execute, rows
 from tests.system.conftest import POSTGRES
+from tests.system.forked_process import LOADED
 from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess, wait_until
 from tests.system.surroundings import spoken
 from tests.system.surroundings.cluster import Cluster
-from tests.system.surroundings.forked import LOADED, ForkedServer
+from tests.system.surroundings.forked import ForkedServer
 from tests.system.surroundings.spoken import add_account, say, serve
 from tests.system.visitor import Visitor
 from tokenkeep.domain.errors import StorageUnavailable
@@ -44,10 +45,15 @@ PASSWORD: Final = "correct-horse-battery"
 CANARY: Final = "canary-of-a-database-password"
 STALENESS: Final = 2.0
 """Seconds after which tokens are not checked by what is known of revocations; the setting in these tests."""
+SLACK: Final = 10.0
+"""Seconds by which a machine with much to do may be late."""
 AT_ONCE: Final = 10
 """Processes that meet an empty database together."""
-LONGEST_ANSWER: Final = 17.0
-"""Seconds in which a request is answered while the database is silent: a statement, and giving up its transaction."""
+LONGEST_ANSWER: Final = 20.0
+"""Seconds in which a request is answered while the database is silent: a statement, and giving up its transaction.
+
+A server that has little patience needs a third of that, on a machine that does nothing else.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +73,14 @@ def empty(cluster: Cluster) -> str:
     return "empty"
 
 
-def site_on(directory: Path, url: str) -> ServerProcess:
+def site_on(directory: Path, url: str) -> ForkedServer:
     """Return a server, not started, on a database."""
     environ = {"TOKENKEEP_DATABASE_URL": url, "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
     return ForkedServer(directory, environ=environ, revocation_max_staleness=f"{STALENESS:.0f}s", log_level="warning")
 
 
 @pytest.fixture
-def server(cluster: Cluster, tmp_path: Path) -> Iterator[ServerProcess]:
+def server(cluster: Cluster, tmp_path: Path) -> Iterator[ForkedServer]:
     """A running server with the account Ada."""
     cluster.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", database="tokenkeep")
     with site_on(tmp_path, cluster.url(database="tokenkeep")) as started:
@@ -164,7 +170,7 @@ def test_a_silent_database_is_not_waited_for_at_the_start(cluster: Cluster, tmp_
     """A server that takes connections and says nothing is named in time; the start is refused with 1."""
     site = site_on(tmp_path, cluster.url(database=empty))
     with cluster.frozen():
-        serve(site).check_refusal(r"PostgreSQL", r"does not answer in time", r"see whether it runs")
+        serve(site, impatient=True).check_refusal(r"PostgreSQL", r"does not answer in time", r"see whether it runs")
 
 
 def test_commands_that_migrate_at_once_migrate_once(cluster: Cluster, tmp_path: Path, empty: str):
@@ -306,14 +312,13 @@ def ready(server: ServerProcess) -> bool:
     return server.request("GET", "/readyz").status_code == 200
 
 
-def wait_until_stale(ada: Visitor) -> float:
-    """Return the seconds until a token is no longer checked; until then it is accepted, and never refused."""
+def wait_until_stale(ada: Visitor) -> None:
+    """Return when a token is no longer checked; until then it is accepted, and never refused."""
     started = time.monotonic()
     while (answer := ada.get("/me")).status_code == 200:
-        assert time.monotonic() - started < STALENESS + 5
+        assert time.monotonic() - started < STALENESS + SLACK
         time.sleep(0.02)
     check_unavailable(answer)
-    return time.monotonic() - started
 
 
 def test_a_database_that_goes_away_comes_back_without_a_restart(cluster: Cluster, server: ServerProcess, ada: Visitor):
@@ -324,7 +329,7 @@ def test_a_database_that_goes_away_comes_back_without_a_restart(cluster: Cluster
         check_unavailable(server.request("GET", "/readyz"))
         assert server.request("GET", "/livez").status_code == 200
         say(server, "users", "disable", "Ada").check_refusal(*UNREACHABLE)
-        assert wait_until_stale(ada) <= STALENESS + 2
+        wait_until_stale(ada)
         check_unavailable(server.request("GET", "/readyz"))
         assert server.request("GET", "/livez").status_code == 200
     wait_until(lambda: ready(server), "the database is found again")
@@ -350,8 +355,18 @@ def test_what_is_revoked_while_it_is_away_is_revoked_when_it_is_back(
     assert ada.refresh(cookie=cookie).json()["code"] == "no_valid_refresh_token"
 
 
-def test_a_database_that_is_silent_is_not_waited_for_without_end(cluster: Cluster, server: ServerProcess, ada: Visitor):
+def test_a_database_is_waited_for_as_long_as_is_sensible():
+    """A connection has five seconds, a statement ten, and the end three."""
+    assert (postgres.CONNECT_TIMEOUT, postgres.STATEMENT_TIMEOUT, postgres.CLOSE_TIMEOUT) == (5.0, 10.0, 3.0)
+
+
+def test_a_database_that_is_silent_is_not_waited_for_without_end(cluster: Cluster, server: ForkedServer):
     """A database that neither answers nor hangs up costs each request a bounded time, however many there are."""
+    assert server.stop() == 0
+    server.impatient = True
+    server.start()
+    ada = Visitor(server, "Ada", PASSWORD)
+    assert ada.login().status_code == 200
     crowd = [Visitor(server, "Ada", PASSWORD) for _ in range(12)]
     for visitor in crowd:
         visitor.cookie = ada.cookie
@@ -362,7 +377,7 @@ def test_a_database_that_is_silent_is_not_waited_for_without_end(cluster: Cluste
 
     with cluster.frozen(), ThreadPoolExecutor(len(crowd)) as threads:
         asked = [threads.submit(refresh, visitor) for visitor in crowd]
-        assert wait_until_stale(ada) <= STALENESS + 2
+        wait_until_stale(ada)
         assert server.request("GET", "/livez").status_code == 200
         for answer, seconds in (one.result() for one in asked):
             check_unavailable(answer)
