@@ -16,7 +16,7 @@ from tests.postgres_front import PostgresFront, fronted
 from tests.postgres_server import PostgresSchema, PostgresServer
 from tests.redis_server import PROGRAMS, RedisServer
 from tests.settable_clock import SettableClock
-from tokenkeep import assembly
+from tokenkeep import assembly, policies
 from tokenkeep.api.openapi import described
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
@@ -77,7 +77,7 @@ def described_once() -> Iterator[None]:
     """Describes the same routes once: thousands of servers are opened, and nearly all have one OpenAPI document."""
     rows = functools.cache(lambda endpoints, about: tuple(described(endpoints, about)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "described", lambda endpoints, about: list(rows(tuple(endpoints), about)))
+        patch.setattr(policies, "described", lambda endpoints, about: list(rows(tuple(endpoints), about)))
         yield
 
 
