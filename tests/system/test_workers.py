@@ -107,7 +107,9 @@ def test_a_scraper_that_would_keep_its_connection_meets_every_worker(server: Ser
         met: set[str] = set()
 
         def scrape() -> bool:
-            met.update(re.findall(r'^tokenkeep_redis_up\{process="(\d+)"\}', scraper.get("/metrics").text, re.MULTILINE))
+            met.update(
+                re.findall(r'^tokenkeep_redis_up\{process="(\d+)"\}', scraper.get("/metrics").text, re.MULTILINE)
+            )
             return len(met) == WORKERS
 
         wait_until(scrape, "all workers are met")
