@@ -1,4 +1,4 @@
-"""The balancers of docs/fleet.md, run by the real HAProxy, Caddy and nginx where installed: one of their nodes is gone."""
+"""The balancers of docs/fleet.md by the real HAProxy, Caddy and nginx, where installed: nodes are gone or not ready."""
 
 from __future__ import annotations
 
@@ -175,9 +175,10 @@ def test_when_no_node_is_ready_clients_hear_it_from_a_node(name: str, tmp_path: 
         running(BALANCERS[name](Site(port, node.server_port, tmp_path), node.server_port), tmp_path),
         httpx2.Client(base_url=f"https://localhost:{port}", transport=transport, timeout=LONGEST_WAIT) as client,
     ):
-        # By checks of its own, which name no client, of two servers, more often than takes them out; or by what clients ask.
-        checks = {"haproxy": lambda: node.asked.count(None), "nginx": lambda: len(node.asked)}[name]  # type: ignore[attr-defined]
-        wait_until(lambda: _reached(client) and checks() > 6, f"{name} knows")
+        # By checks of its own, which name no client, more often than takes two servers out; or by what clients ask.
+        asked: list[str | None] = node.asked  # type: ignore[attr-defined]
+        told = {"haproxy": lambda: asked.count(None), "nginx": lambda: len(asked)}[name]
+        wait_until(lambda: _reached(client) and told() > 6, f"{name} knows")
         for _ in range(3):
             answer = client.get("/me")
             assert (answer.status_code, answer.headers.get("Retry-After")) == (503, RETRY_AFTER)
