@@ -1,4 +1,4 @@
-"""The balancers of docs/fleet.md, run by the real HAProxy and Caddy where installed: one of their nodes is gone."""
+"""The balancers of docs/fleet.md by the real HAProxy, Caddy and nginx, where installed: nodes are gone or not ready."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import httpx2
 import pytest
 
 from tests.certificate import Certificate
-from tests.deployment.proxy_process import Site, changed, joined_certificate, running
+from tests.deployment.proxy_process import Site, changed, joined_certificate, nginx_command, running
 from tests.ports import free_port
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 
 PASSWORD: Final = "correct-horse-battery"
+RETRY_AFTER: Final = "7"
+"""What no balancer would say by itself."""
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs/fleet.md").read_text("utf-8")
 
 
@@ -60,25 +62,56 @@ def caddy(site: Site, gone: int) -> list[str]:
     return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
 
 
-BALANCERS: Final[Mapping[str, Callable[[Site, int], list[str]]]] = {"haproxy": haproxy, "caddy": caddy}
+def nginx(site: Site, gone: int) -> list[str]:
+    """Set nginx up with the page's section in place of the upstream of its file, and return its command."""
+    [section] = re.findall(r"^```nginx\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for written, tried in (("10.0.0.11:8000", gone), ("10.0.0.12:8000", site.upstream)):
+        assert written in section
+        section = section.replace(written, f"127.0.0.1:{tried}")
+    upstream, own = section.split("\n\n")
+    text = changed(
+        "nginx.conf",
+        {
+            "listen 443 ssl;": f"listen 127.0.0.1:{site.port} ssl;",
+            "listen [::]:443 ssl;": "",
+            "server_name auth.example.com;": f"server_name localhost;\n{own}",
+            "/etc/ssl/auth.example.com/fullchain.pem": f"{site.folder}/cert.pem",
+            "/etc/ssl/auth.example.com/privkey.pem": f"{site.folder}/key.pem",
+        },
+    )
+    return nginx_command(site.folder, re.sub(r"^upstream tokenkeep \{.*?^\}", upstream, text, flags=re.M | re.S))
+
+
+BALANCERS: Final[Mapping[str, Callable[[Site, int], list[str]]]] = {"haproxy": haproxy, "caddy": caddy, "nginx": nginx}
+SENDS_ON: Final = ["haproxy", "nginx"]
+"""Those that send requests to the nodes also when none of them is ready."""
 
 
 class _Ready(BaseHTTPRequestHandler):
     """Says that it is ready, and knows nothing else."""
 
+    status = 200
+
     def do_GET(self) -> None:
         """Answer."""
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Length", "0")
         self.send_header("Connection", "close")
+        self.send_header("Retry-After", RETRY_AFTER)
         self.end_headers()
         self.server.asked.append(self.headers.get("X-Forwarded-For"))  # type: ignore[attr-defined]
 
 
+class _Unready(_Ready):
+    """Says that it is not, whatever it is asked."""
+
+    status = 503
+
+
 @contextmanager
-def another_node() -> Iterator[HTTPServer]:
-    """Stand in for a node that is about to go."""
-    server = HTTPServer(("127.0.0.1", 0), _Ready)
+def another_node(kind: type[_Ready] = _Ready) -> Iterator[HTTPServer]:
+    """Stand in for a node that is about to go, or for one that lacks something."""
+    server = HTTPServer(("127.0.0.1", 0), kind)
     server.asked = []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -128,3 +161,31 @@ def test_nobody_notices_a_node_that_has_gone(client: httpx2.Client):
         assert client.get("/readyz").json() == {"status": "ok"}
         assert client.post("/refresh").status_code == 200
     assert client.post("/logout").json() == {"ok": True}
+
+
+@pytest.mark.parametrize("name", SENDS_ON)
+def test_when_no_node_is_ready_clients_hear_it_from_a_node(name: str, tmp_path: Path):
+    """Once the balancer has found out, requests are still answered by a node, which says when to come again."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    transport = httpx2.HTTPTransport(verify=Certificate(tmp_path, "localhost").context(), trust_env=False)
+    port = free_port()
+    with (
+        another_node(_Unready) as node,
+        running(BALANCERS[name](Site(port, node.server_port, tmp_path), node.server_port), tmp_path),
+        httpx2.Client(base_url=f"https://localhost:{port}", transport=transport, timeout=LONGEST_WAIT) as client,
+    ):
+        # By checks of its own, which name no client, more often than takes two servers out; or by what clients ask.
+        asked: list[str | None] = node.asked  # type: ignore[attr-defined]
+        told = {"haproxy": lambda: asked.count(None), "nginx": lambda: len(asked)}[name]
+        wait_until(lambda: _reached(client) and told() > 6, f"{name} knows")
+        for _ in range(3):
+            answer = client.get("/me")
+            assert (answer.status_code, answer.headers.get("Retry-After")) == (503, RETRY_AFTER)
+
+
+def _reached(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 503
+    except httpx2.TransportError:
+        return False

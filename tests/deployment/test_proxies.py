@@ -12,6 +12,7 @@ from typing import Final
 import httpx2
 import pytest
 
+from tests.api.caller import PROBLEMS
 from tests.certificate import Certificate
 from tests.deployment.proxy_process import Site, changed, joined_certificate, nginx_command, running
 from tests.ports import free_port
@@ -155,8 +156,15 @@ def test_metrics_stay_closed_through_the_proxy(setup: Setup):
 def test_the_proxy_limits_attempts_to_log_in(setup: Setup, host: int, path: str):
     """After some attempts, however their path is spelt, the proxy answers 429 by itself, and other routes go on."""
     with setup.client(f"127.0.0.{host}" if sys.platform == "linux" else CLIENT) as client:
-        statuses = [client.post(path, json={}).status_code for _ in range(45)]
+        answers = [client.post(path, json={}) for _ in range(45)]
         # Where there is one address only, it has been limited under the first spelling.
-        assert statuses[0] == 422 or CLIENT == "127.0.0.1"
-        assert statuses[-1] == 429
+        assert answers[0].status_code == 422 or CLIENT == "127.0.0.1"
+        # It says what Tokenkeep itself would say.
+        status, sentence = PROBLEMS["too_many_requests"]
+        told = {"type": "about:blank", "title": "Too Many Requests", "status": status, "code": "too_many_requests"}
+        assert answers[-1].json() == told | {"error": sentence}
+        assert answers[-1].status_code == status
+        assert answers[-1].headers["Content-Type"] == "application/problem+json"
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert answers[-1].headers["Cache-Control"] == "no-store"
         assert client.get("/me").status_code == 401

@@ -14,6 +14,7 @@ import pytest
 
 from tests.system.server_process import COMMAND, clean_environment
 from tokenkeep.cli.serve import DRAIN
+from tokenkeep.settings.options import OPTIONS
 
 DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
 UNIT: Final = DEPLOY / "tokenkeep.service"
@@ -157,7 +158,7 @@ def script(tmp_path: Path) -> Path:
     for name in ("etc", "var/lib"):
         (tmp_path / name / "tokenkeep").mkdir(parents=True)
         moved = moved.replace(f"/{name}/tokenkeep", f"{tmp_path}/{name}/tokenkeep")
-    moved = moved.replace("exec runuser -u tokenkeep --", "exec")
+    moved = moved.replace("exec runuser -u tokenkeep --", "exec").replace(" -o tokenkeep -g tokenkeep", "")
     path = tmp_path / "as-tokenkeep"
     path.write_text(moved)
     (tmp_path / "etc/tokenkeep/secret").write_text("canary-of-the-server-secret-5f4e3d2c1b0a\n")
@@ -192,6 +193,25 @@ def test_the_script_hands_over_every_secret_that_is_there(script: Path):
     done = run("sh", str(script), sys.executable, "-c", program)
     folder = os.path.realpath(script.parent / "var/lib/tokenkeep")
     assert done.stdout.split() == ["postgresql://localhost/tokenkeep", folder, "0o77"], done.stderr
+
+
+def test_the_script_and_the_unit_know_every_secret():
+    """Each setting that is a secret is looked for by the script, and the unit says how to hand it over."""
+    secrets = {name for name, option in OPTIONS.items() if option.kind.secret}
+    [looked_for] = re.findall(r"^for name in (.*); do$", SCRIPT.read_text("utf-8"), re.MULTILINE)
+    assert set(looked_for.split()) == secrets
+    unit = UNIT.read_text("utf-8")
+    for name in secrets:
+        assert f"LoadCredential={name}:/etc/tokenkeep/{name}\n" in unit
+        assert f"Environment=TOKENKEEP_{name.upper()}_FILE=%d/{name}\n" in unit
+
+
+def test_the_script_works_before_the_first_start(script: Path):
+    """The data directory, which systemd makes when the service starts, is made for a command that comes before."""
+    (script.parent / "var/lib/tokenkeep").rmdir()
+    done = run("sh", str(script), str(COMMAND), "settings")
+    assert done.returncode == 0, done.stderr
+    assert oct((script.parent / "var/lib/tokenkeep").stat().st_mode)[-3:] == "700"
 
 
 def test_the_script_stops_without_a_secret_it_may_not_read(script: Path):

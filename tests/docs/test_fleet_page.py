@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -41,9 +43,9 @@ OLD: Final = Secret("the server secret before: 7be1c0d2a4f693")
 NEW: Final = Secret("the server secret after: 90d4e7f1b2a8c35")
 
 
-def block(language: str) -> str:
-    """Return what stands in the block of a language."""
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def block(language: str, *, first: str = "") -> str:
+    """Return what stands in the block of a language, or in the one that begins with a word."""
+    [found] = re.findall(rf"^```{language}\n({first}.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
@@ -109,7 +111,7 @@ def test_every_named_setting_and_command_exists():
     """What the page tells operators to set or to run is there."""
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", PAGE))
     elsewhere = {"database", "max_connections", "default_pool_size", "max_client_conn", "rolled_back", "refresh_reused"}
-    elsewhere |= {"synchronous_standby_names", "ssl_ca_certs"}
+    elsewhere |= {"synchronous_standby_names", "ssl_ca_certs", "rule_files", "max_staleness"}
     assert named - elsewhere <= OPTIONS.keys()
     words = set(re.findall(r"`tokenkeep ([a-z]+)", PAGE))
     assert words <= set(commands.commands)
@@ -130,7 +132,7 @@ def test_every_need_is_told_by_the_table_of_outages():
 
 def rules() -> list[dict[str, Any]]:
     """Return the alerts of the page."""
-    [group] = yaml.safe_load(block("yaml"))["groups"]
+    [group] = yaml.safe_load(block("yaml", first="groups"))["groups"]
     return list(group["rules"])
 
 
@@ -173,6 +175,57 @@ def test_no_alert_is_there_twice():
     names = [rule["alert"] for rule in rules()]
     assert len(names) == len(set(names))
     assert set(re.findall(r"`(Tokenkeep\w+)`", PAGE)) <= set(names)
+
+
+def test_the_scraper_asks_each_node_of_the_page():
+    """The job has the name that the rules go by, and the addresses that the balancers have."""
+    [job] = yaml.safe_load(block("yaml", first="scrape_configs"))["scrape_configs"]
+    assert f'job="{job["job_name"]}"' in block("yaml", first="groups")
+    [targets] = [each["targets"] for each in job["static_configs"]]
+    assert set(targets) == set(re.findall(r"^    server (?:one|two) (\S+)$", PAGE, re.MULTILINE))
+
+
+SCRAPED: Final = """
+rule_files: [rules.yml]
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series:
+      - series: 'tokenkeep_redis_up{job="tokenkeep",instance="one",process="1"}'
+        values: "0 stale 0 stale 0 stale 0 stale 0 stale 0 stale 0"
+      - series: 'tokenkeep_redis_up{job="tokenkeep",instance="one",process="2"}'
+        values: "_ 0 stale 0 stale 0 stale 0 stale 0 stale 0 stale"
+      - series: 'tokenkeep_redis_up{job="tokenkeep",instance="two",process="3"}'
+        values: "1x12"
+    alert_rule_test:
+      - {eval_time: 2m45s, alertname: TokenkeepRedisAway, exp_alerts: [{exp_labels: {instance: one}}]}
+  - interval: 15s
+    input_series:
+      - {series: 'tokenkeep_requests_total{instance="one",status="500"}', values: "_x8 1x120"}
+    alert_rule_test:
+      - {eval_time: 1m, alertname: TokenkeepDefect, exp_alerts: []}
+      - {eval_time: 3m, alertname: TokenkeepDefect, exp_alerts: [{exp_labels: {instance: one, status: "500"}}]}
+      - {eval_time: 25m, alertname: TokenkeepDefect, exp_alerts: []}
+  - interval: 15s
+    input_series:
+      - {series: 'tokenkeep_requests_total{route="/readyz",status="503"}', values: "0+15x80"}
+      - {series: 'tokenkeep_requests_total{route="/me",status="200"}', values: "0+15x80"}
+      - {series: 'tokenkeep_requests_total{route="/me",status="503"}', values: "0x40 0+1x40"}
+    alert_rule_test:
+      - {eval_time: 9m, alertname: TokenkeepUnavailable, exp_alerts: []}
+      - {eval_time: 19m, alertname: TokenkeepUnavailable, exp_alerts: [{exp_labels: {}}]}
+"""
+"""Scrapes that meet two workers in turn; a first 500 ever; a node that is not ready, then clients that are told so."""
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed")
+def test_prometheus_understands_the_rules(tmp_path: Path):
+    """Prometheus's own tool takes the rules, and has them fire where they should, and only there."""
+    (tmp_path / "rules.yml").write_text(block("yaml", first="groups"))
+    (tmp_path / "tests.yml").write_text(SCRAPED)
+    for command in (("check", "rules", "rules.yml"), ("test", "rules", "tests.yml")):
+        done = subprocess.run(("promtool", *command), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 async def test_the_scraper_reaches_a_node_as_the_page_has_it(tmp_path: Path):

@@ -196,3 +196,18 @@ async def test_recovering_replaces_it(node: Settings, clock: SettableClock, shar
     assert after.epoch != before.epoch
     async with AuthServer(node, clock=clock):
         assert (await shared.mark.read() or before).epoch == after.epoch
+
+
+async def test_after_recovering_the_other_nodes_give_up_their_own_marks(node: Settings, clock: SettableClock):
+    """A node that was stopped meanwhile refuses the new history and says what to do; then Redis vouches for it."""
+    async with AuthServer(node, clock=clock) as server:
+        await Stage(server, clock).add()
+    of_another_node = (node.data_dir / "high-water-mark").read_bytes()
+    await AuthServer(node, clock=clock).recover()
+    (node.data_dir / "high-water-mark").write_bytes(of_another_node)
+    with pytest.raises(RolledBack, match=r"run on another node, remove the high-water mark .*in the data directory"):
+        async with AuthServer(node, clock=clock):
+            pass
+    lose_the_file(node)
+    async with AuthServer(node, clock=clock):
+        assert (node.data_dir / "high-water-mark").read_bytes() != of_another_node

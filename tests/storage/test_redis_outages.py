@@ -324,6 +324,22 @@ async def test_tls_with_a_redis_that_speaks_none_is_an_outage(
     assert "does not answer" in str(await connect(RedisAddress.parse(f"rediss://127.0.0.1:{own_server.port}")).ask())
 
 
+async def test_protected_mode_is_told_as_such(own_server: RedisServer, connect: Connect):
+    """A Redis as it comes, which refuses other machines, is named with what its operator has to do."""
+
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # What it says before it hangs up. The one of the tests knows only this machine, which it lets in.
+        writer.write(b"-DENIED Redis is running in protected mode because protected mode is enabled and no password")
+        writer.write(b" is set for the default user. In this mode connections are only accepted from loopback.\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1")
+    async with server:
+        link = connect(replace(own_server.address, port=server.sockets[0].getsockname()[1]))
+        assert "user default off resetpass" in str(await link.ask())
+
+
 async def test_a_listener_notices_a_silent_redis(
     own_server: RedisServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ):

@@ -112,6 +112,21 @@ def test_all_workers_answer_and_agree(server: ServerProcess):
     assert "ERROR" not in server.log.upper().replace("INTERNAL_ERROR", "")
 
 
+def test_a_scraper_that_would_keep_its_connection_meets_every_worker(server: ServerProcess):
+    """Metrics end the connection, so that one client sees what each of the workers counts."""
+    with httpx2.Client(base_url=server.url, headers={"Authorization": f"Bearer {OPS_TOKEN}"}) as scraper:
+        met: set[str] = set()
+
+        def scrape() -> bool:
+            met.update(
+                re.findall(r'^tokenkeep_redis_up\{process="(\d+)"\}', scraper.get("/metrics").text, re.MULTILINE)
+            )
+            return len(met) == WORKERS
+
+        wait_until(scrape, "all workers are met")
+    assert met == {str(pid) for pid in workers_of(server)}
+
+
 def test_limits_are_those_of_one_server(prepare: Prepare):
     """Whichever workers are asked, one address has as many logins as the limit says."""
     server = prepare(workers=str(WORKERS), rate_limits="on", login_limit_address="10/10m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -9,19 +10,19 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx2
+import psutil
 
 from tests.system.server_process import LONGEST_WAIT, PAUSE, ServerProcess
 
 SPREAD: Final = 10.0
 """Seconds in which every process must know of an end, which takes less than one where nothing else is to be done."""
-_PROCESS: Final = re.compile(r'^tokenkeep_clock_offset_seconds\{process="(\d+)"\}', re.MULTILINE)
 
 
 class Worker:
     """One process, asked over a connection that leads to it and to no other.
 
-    Where several take connections from one port, which of them answers is chance: it says so itself, in its metrics,
-    and goes on answering on that connection.
+    Where several take connections from one port, which of them answers is chance. It is the one that holds the other
+    end, and goes on answering on that connection; only metrics end it.
     """
 
     def __init__(self, server: ServerProcess) -> None:
@@ -37,8 +38,8 @@ class Worker:
         deadline = time.monotonic() + LONGEST_WAIT
         while True:
             try:
-                answer = self._ask(method, path, **options)
-                if _port_of(answer) == self._port:
+                answer, port = self._ask(method, path, **options)
+                if port == self._port:
                     return answer
             except httpx2.RemoteProtocolError:  # it was idle for too long, and hung up just now
                 pass
@@ -46,7 +47,9 @@ class Worker:
 
     def metrics(self) -> str:
         """Return what this process counts."""
-        return self.request("GET", "/metrics").text
+        told = self.request("GET", "/metrics").text
+        self._find_again(time.monotonic() + LONGEST_WAIT)
+        return told
 
     def metric(self, name: str) -> float:
         """Return what it counts under a name, with whatever labels; 0 if that is not there."""
@@ -73,14 +76,16 @@ class Worker:
             assert time.monotonic() < deadline, f"process {wanted} takes no connection"
 
     def _meet(self) -> None:
-        answer = self._ask("GET", "/metrics")
-        told = _PROCESS.search(answer.text)
-        self.process = told[1] if told else ""
-        self._port = _port_of(answer)
+        _, self._port = self._ask("GET", "/livez")
+        self.process = _holder_of(self._port, self._server)
 
-    def _ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def _ask(self, method: str, path: str, **options: Any) -> tuple[httpx2.Response, int]:
         try:
-            return self._client.request(method, path, **options)
+            with self._client.stream(method, path, **options) as answer:
+                # Before it is read: the connection may end with it.
+                port = int(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
+                answer.read()
+                return answer, port
         finally:
             self._client.cookies.clear()
 
@@ -99,7 +104,7 @@ def workers_of(server: ServerProcess) -> Iterator[list[Worker]]:
     try:
         while len(found) < server.workers:
             worker = Worker(server)
-            if worker.process in found:
+            if not worker.process or worker.process in found:
                 worker.close()
                 assert time.monotonic() < deadline, f"{len(found)} of {server.workers} workers answer"
             else:
@@ -132,5 +137,10 @@ def _refuses(worker: Worker, access_token: str, deadline: float) -> bool:
     return True
 
 
-def _port_of(answer: httpx2.Response) -> int:
-    return int(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
+def _holder_of(port: int, server: ServerProcess) -> str:
+    """Return which process of a server holds the other end of a connection from a port; nothing if it has ended."""
+    for process in psutil.Process(server.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(each.raddr and each.raddr.port == port for each in process.net_connections("tcp")):
+                return str(process.pid)
+    return ""

@@ -23,7 +23,8 @@ async def livez(_call: Call[Any]) -> Answer:
 
 async def metrics(call: Call[Any]) -> Answer:
     """Show what this process counts, to this machine or to whoever has the operations token."""
-    return Answer(call.services.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    # A scraper that kept its connection would go on seeing the same one of several workers, and never another.
+    return Answer(call.services.metrics(), {"Connection": "close"}, "text/plain; version=0.0.4; charset=utf-8")
 
 
 async def readyz(call: Call[Any]) -> Answer:

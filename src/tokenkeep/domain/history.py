@@ -40,7 +40,7 @@ def check_history(mark: Position, stored: Position) -> None:
     if mark.epoch != stored.epoch:
         raise RolledBack(
             "the database is not the one that was served from here before. If it was put back from a backup, "
-            "run: tokenkeep recover"
+            "run: tokenkeep recover; if that has been run on another node, remove the high-water mark of this one"
         )
     if stored.number < mark.number:
         raise RolledBack(

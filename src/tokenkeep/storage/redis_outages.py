@@ -8,6 +8,10 @@ from typing import Final
 from tokenkeep.storage.redis_address import RedisAddress
 
 _RIGHTS: Final = "the user may not do this: give it the rights that the documentation of Redis lists"
+_PROTECTED: Final = (
+    "it takes connections of its own machine only, since its default user needs no password: give that user one, or "
+    "turn it off with: user default off resetpass"
+)
 _ANSWERS: Final[tuple[tuple[str, str], ...]] = (
     ("WRONGPASS", "the user or the password is refused: correct redis_url"),
     ("invalid username-password pair", "the user or the password is refused: correct redis_url"),
@@ -15,6 +19,7 @@ _ANSWERS: Final[tuple[tuple[str, str], ...]] = (
     ("NOAUTH", "it asks for a password: correct redis_url"),
     ("Authentication required", "it asks for a password: correct redis_url"),
     ("without any password configured", "it has no password, but redis_url has one: correct redis_url"),
+    ("protected mode", _PROTECTED),
     ("NOPERM", _RIGHTS),
     ("no permissions", _RIGHTS),
     ("can't run this command", _RIGHTS),
