@@ -124,7 +124,7 @@ def test_a_scraper_that_would_keep_its_connection_meets_every_worker(server: Ser
             return len(met) == WORKERS
 
         wait_until(scrape, "all workers are met")
-    assert met == {str(pid) for pid in workers_of(server)}
+    assert met == {str(pid) for pid in pids_of(server)}
 
 
 def test_limits_are_those_of_one_server(prepare: Prepare):
