@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from tokenkeep.api.endpoint import Answer, Call
 from tokenkeep.api.problems import RequestRefused
@@ -25,9 +27,7 @@ from tokenkeep.domain.sessions import Delivery, RefreshToken, Verdict
 from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
-
-PARTING: Final = 0.1
-"""Seconds in which it is seen that a client has hung up, once its request was read."""
+from tokenkeep.flows.shared_work import look_at
 
 
 async def login(call: Call[LoginRequest]) -> Answer:
@@ -61,18 +61,33 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
         raise NoValidRefreshToken("absent")
     delivery = Delivery.COOKIE if sent is None else Delivery.BODY
     audience = call.body.audience if call.body else None
+    with _watched(call.gone) as still_waits:
+        pair = await call.services.refresh.refresh(
+            presented, call.client, delivery=delivery, audience=audience, still_waits=still_waits
+        )
+    return _hand_over(call, pair, delivery)
+
+
+@contextmanager
+def _watched(gone: Callable[[], Awaitable[None]]) -> Iterator[Callable[[], Awaitable[bool]]]:
+    """Watch for a hang-up from here on; gives what tells whether the sender still waits.
+
+    That waits once more as long as the verdict has taken, since news of a hang-up that came before may be under way,
+    and the more there is to do the longer. No longer: a good token is answered after a durable change and a signature,
+    so that nobody can know by then that no answer is coming, and leave because of that.
+    """
+    clock = asyncio.get_running_loop().time
+    leaving, began = asyncio.ensure_future(gone()), clock()
+    leaving.add_done_callback(look_at)
 
     async def still_waits() -> bool:
-        try:
-            await asyncio.wait_for(call.gone(), PARTING)
-        except TimeoutError:
-            return True
-        return False
+        await asyncio.wait([leaving], timeout=clock() - began)
+        return not leaving.done() or leaving.exception() is not None
 
-    pair = await call.services.refresh.refresh(
-        presented, call.client, delivery=delivery, audience=audience, still_waits=still_waits
-    )
-    return _hand_over(call, pair, delivery)
+    try:
+        yield still_waits
+    finally:
+        leaving.cancel()
 
 
 async def logout(call: Call[LogoutRequest]) -> Answer:
