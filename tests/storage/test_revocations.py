@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.storage.contracts import Engine, Processes
+from tests.storage.contracts import Engine, Processes, execute
 from tests.storage.examples import NOW, a_revocation, store_account
 from tokenkeep.contract.revocation import RevocationKind
 from tokenkeep.domain.history import Position
@@ -171,6 +171,17 @@ async def test_the_revision_changes_when_anyone_has_revoked(storage: SqlStorage,
         changed = await storage.revision()
         assert changed != seen
         seen = changed
+
+
+async def test_the_revision_changes_when_a_number_is_given_to_another(storage: SqlStorage, processes: Processes):
+    """Where the last revocation was lost, and its number went to another one before anybody looked, that is seen."""
+    await append(storage, a_revocation(value="lost"))
+    seen = await storage.revision()
+    other = await processes.storage()
+    for statement in ("DELETE FROM revocations", "UPDATE revocation_head SET number = number - 1"):
+        assert await execute(other._database, statement) == 1
+    await append(other, a_revocation(value="later"))
+    assert await storage.revision() != seen
 
 
 async def test_the_position_tells_how_far_the_history_has_come(storage: SqlStorage, processes: Processes):
