@@ -19,7 +19,8 @@ _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 class PostgresFront:
     """Listens on every address of this machine, answers the request for TLS, and passes on what follows.
 
-    `silent` makes it keep to itself what comes from the database: it neither answers nor hangs up. `secured` is how
+    `silent` makes it keep to itself what comes from the database: it neither answers nor hangs up. `lingering` makes it
+    stay with a client that the database has left, which sets `left` once the last words are passed on. `secured` is how
     many clients came to speak TLS, `heard` how many bytes clients sent to the database itself, `turns` how often one
     of them spoke after the database had: the messages that had to be waited for.
     """
@@ -30,6 +31,8 @@ class PostgresFront:
         self._tls = tls
         self.port = 0
         self.silent = False
+        self.lingering = False
+        self.left = threading.Event()
         self.secured = 0
         self.heard = 0
         self.turns = 0
@@ -83,6 +86,9 @@ class PostgresFront:
                 answered.set()
                 if not self.silent:
                     writer.write(data)
+        if self.lingering:
+            self.left.set()
+            await asyncio.Event().wait()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The history of a database: which states may be served after which."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from tokenkeep.domain.history import Position, RolledBack, check_history, check_start
@@ -46,3 +48,17 @@ def test_a_history_without_a_mark_is_refused(number: int):
     with pytest.raises(RolledBack, match=r"put back .* tokenkeep recover; .* --allow-unmarked-database on"):
         check_start(None, Position("epoch-1", number), unmarked=False)
     check_start(None, Position("epoch-1", number), unmarked=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "found", "refused"),
+    [("this", "this", False), ("this", "that", True), ("this", "", False), ("", "that", False)],
+    ids=["the same", "another", "expired since", "not known"],
+)
+def test_a_number_that_was_given_to_another_revocation_is_noticed(last: str, found: str, refused: bool):
+    """A later state is refused if it has another revocation under the mark's number; what is not kept tells nothing."""
+    mark, stored = Position("epoch-1", 7, last), Position("epoch-1", 8)
+    with pytest.raises(RolledBack, match=r"gone on .* tokenkeep recover") if refused else nullcontext():
+        check_history(mark, stored, found=found)
+    with pytest.raises(RolledBack, match=r"gone on .* tokenkeep recover") if refused else nullcontext():
+        check_start(mark, stored, unmarked=True, found=found)

@@ -12,6 +12,7 @@ from tests.settable_clock import SettableClock
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import StorageUnavailable
+from tokenkeep.domain.history import RolledBack
 from tokenkeep.flows.follow_revocations import FollowRevocations
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.ports import Storage
@@ -161,7 +162,7 @@ class Slow:
         self.read = storage.read
         self._revision = storage.revision
 
-    async def revision(self) -> int:
+    async def revision(self) -> int | str:
         """Return the revision as it was, some time later."""
         revision = await self._revision()
         self._clock.elapse(self._seconds)
@@ -224,3 +225,70 @@ async def test_numbers_have_no_gaps(stage: Stage, ada: Account):
         await stage.logout(pair.refresh_token)
         await stage.logout(pair.refresh_token)
     assert [row["number"] for row in await stage.revocations()] == [1, 2, 3]
+
+
+async def lose_the_last(stage: Stage) -> None:
+    """Take the last revocation away, as a failover to a replica that lacks it does."""
+    await stage.execute("DELETE FROM revocations WHERE number = (SELECT number FROM revocation_head)")
+    await stage.execute("UPDATE revocation_head SET number = number - 1")
+
+
+@pytest.mark.parametrize("noticed", [False, True], ids=["at once", "after a look"])
+@pytest.mark.parametrize("more", [1, 2], ids=["as many", "more"])
+async def test_numbers_that_have_caught_up_are_not_the_same_list(stage: Stage, ada: Account, noticed: bool, more: int):
+    """What was revoked under a number that was lost is accepted by nobody who knows another one under it."""
+    lost, later, last = await stage.login(), await stage.login(), await stage.login()
+    await stage.logout(lost.refresh_token)
+    other = follower(stage)
+    await other.follow.poll()
+    await lose_the_last(stage)
+    if noticed:
+        with pytest.raises(RolledBack, match="revocation 0, but 1"):
+            await other.follow.poll()
+    for pair in (later, last)[:more]:
+        await stage.logout(pair.refresh_token)
+    for _ in range(3):
+        with pytest.raises(RolledBack, match="gone on from there"):
+            await other.follow.poll()
+        with pytest.raises(RolledBack, match="gone on from there"):
+            await other.follow.look()
+        stage.clock.elapse(STALENESS)
+        with pytest.raises(CannotTell):
+            other.verifier.verify(later.access_token)
+
+
+async def test_a_list_that_was_lost_once_must_prove_to_be_the_same(stage: Stage, ada: Account):
+    """Once what told it apart has expired, nothing tells that the list has all that is known: nothing is accepted."""
+    lost, later = await stage.login(), await stage.login()
+    await stage.logout(lost.refresh_token)
+    other = follower(stage)
+    await other.follow.poll()
+    await lose_the_last(stage)
+    with pytest.raises(RolledBack):
+        await other.follow.poll()
+    await stage.logout(later.refresh_token)
+    stage.clock.elapse(3600)
+    for _ in range(2):
+        with pytest.raises(RolledBack, match="gone on from there"):
+            await other.follow.poll()
+
+
+async def test_the_newest_state_that_is_restored_is_followed_again(stage: Stage, ada: Account):
+    """A list that has what is known, under the same number, is taken for the same, whatever came between."""
+    ended, later, witness = await stage.login(), await stage.login(), await stage.login()
+    await stage.logout(ended.refresh_token)
+    [row] = await stage.revocations()
+    other = follower(stage)
+    await other.follow.poll()
+    await lose_the_last(stage)
+    with pytest.raises(RolledBack):
+        await other.follow.poll()
+    await stage.execute(
+        "INSERT INTO revocations (number, kind, value, version, revoked_at, expires_at, reason, actor) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        *(row[name] for name in ("number", "kind", "value", "version", "revoked_at", "expires_at", "reason", "actor")),
+    )
+    await stage.execute("UPDATE revocation_head SET number = number + 1")
+    await stage.logout(later.refresh_token)
+    await other.follow.poll()
+    assert (other.accepts(ended), other.accepts(later), other.accepts(witness)) == (False, False, True)

@@ -58,6 +58,29 @@ async def test_old_copy_is_not_served(settings: Settings, clock: SettableClock, 
         assert not Stage(server, clock).accepts(pair)
 
 
+async def test_history_that_lost_its_end_and_went_on_is_not_served(settings: Settings, clock: SettableClock):
+    """A database whose numbers have caught up is refused as well, while it is served and at the next start."""
+    async with AuthServer(settings, clock=clock) as server:
+        stage = Stage(server, clock)
+        await stage.add()
+        lost, later = await stage.login(), await stage.login()
+        await stage.logout(lost.refresh_token)
+        await server.graph.history.keep()
+        await stage.execute("DELETE FROM revocations")
+        await stage.execute("UPDATE revocation_head SET number = 0")
+        await stage.logout(later.refresh_token)
+        for _ in range(2):
+            with pytest.raises(RolledBack, match="gone on from there"):
+                await server.graph.history.keep()
+    with pytest.raises(RolledBack, match=r"gone on from there.*recover .*the data directory"):
+        async with AuthServer(settings, clock=clock):
+            pass
+    recovering = AuthServer(settings, clock=clock)
+    await recovering.recover()
+    async with AuthServer(settings, clock=clock) as server:
+        assert await Stage(server, clock).login()
+
+
 async def test_a_history_without_a_mark_is_not_served(
     settings: Settings, clock: SettableClock, caplog: pytest.LogCaptureFixture
 ):

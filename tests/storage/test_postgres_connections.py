@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.postgres_front import PostgresFront
 from tests.postgres_server import PostgresSchema
+from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.storage.sql import postgres, postgres_connections
 from tokenkeep.storage.sql.database import SqlTransaction
 from tokenkeep.storage.sql.postgres import PostgresDatabase
@@ -58,6 +60,27 @@ async def test_nobody_waits_for_what_has_come_back(narrow: PostgresDatabase):
         used = await asyncio.gather(*(narrow.transact(briefly) for _ in range(40)))
     assert len(set(used)) == 2
     assert lending(narrow)._waiting == 0
+
+
+async def test_a_connection_that_was_ended_there_is_lost_and_no_defect(
+    postgres_front: PostgresFront, postgres_schema: PostgresSchema
+):
+    """One that hears its end while nobody uses it, and no more, costs one refusal, and is not lent again."""
+    place = postgres_schema.url.partition("?")[2]
+    database = PostgresDatabase(f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}")
+    await database.open()
+    ended = await database.transact(backend)
+    postgres_front.lingering = True
+    await postgres_schema.run("SELECT pg_terminate_backend($1)", ended)
+    assert await asyncio.to_thread(postgres_front.left.wait, LONGEST_WAIT)
+    await asyncio.sleep(0.1)  # the last words are on their way, and nothing tells when they are read
+    with pytest.raises(StorageUnavailable, match="the connection was lost"):
+        await database.change_once(lambda tx: tx.execute("CREATE TABLE things (id BIGINT)"))
+    async with asyncio.timeout(LONGEST_WAIT):
+        for _ in range(3):
+            assert await database.transact(backend) != ended
+    assert await postgres_schema.tables() == set()
+    await database.close()
 
 
 async def test_what_ended_badly_is_not_kept(narrow: PostgresDatabase, postgres_schema: PostgresSchema):

@@ -174,6 +174,17 @@ async def test_the_revision_changes_when_anyone_has_revoked(storage: SqlStorage,
         seen = changed
 
 
+async def test_the_revision_changes_when_a_number_is_given_to_another(storage: SqlStorage, processes: Processes):
+    """Where the last revocation was lost, and its number went to another one before anybody looked, that is seen."""
+    await append(storage, a_revocation(value="lost"))
+    seen = await storage.revision()
+    other = await processes.storage()
+    for statement in ("DELETE FROM revocations", "UPDATE revocation_head SET number = number - 1"):
+        assert await execute(other._database, statement) == 1
+    await append(other, a_revocation(value="later"))
+    assert await storage.revision() != seen
+
+
 async def test_the_position_tells_how_far_the_history_has_come(storage: SqlStorage, processes: Processes):
     """A new database has no epoch and no number; both are the same for every process, and undone with their change."""
     other = await processes.storage()

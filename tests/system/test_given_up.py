@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 from tests.system.visitor import COOKIE, Visitor
 
 PASSWORD = "correct-horse-battery"
+TCP_CORK = getattr(socket, "TCP_CORK", getattr(socket, "TCP_NOPUSH", 4))
+"""Has what is sent wait for more, or for the end; the second name is that of other systems than Linux."""
 pytestmark = [pytest.mark.slow, pytest.mark.engines("sqlite", "postgres", "fleet")]
 
 
@@ -24,9 +27,11 @@ def hasty(start: Start) -> ServerProcess:
     return server
 
 
-def sent(server: ServerProcess, cookie: str) -> socket.socket:
-    """Return a connection over which a refresh has been asked for."""
+def sent(server: ServerProcess, cookie: str, *, with_the_end: bool = False) -> socket.socket:
+    """Return a connection over which a refresh has been asked for, or is when it ends, so that both come together."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST_WAIT)
+    if with_the_end:
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_CORK, 1)
     connection.sendall(
         f"POST /refresh HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nCookie: {COOKIE}={cookie}\r\n"
         "Content-Length: 0\r\n\r\n".encode()
@@ -47,15 +52,34 @@ def test_a_refresh_that_was_given_up_ends_no_session(hasty: ServerProcess, held:
     assert ada.cookie is not None
     old = ada.cookie
     assert [ada.refresh().status_code for _ in range(3)] == [200, 200, 200]
-    if held:
-        os.killpg(hasty.pid, signal.SIGSTOP)
-    sent(hasty, old).close()
-    if held:
-        os.killpg(hasty.pid, signal.SIGCONT)
-    wait_until(lambda: "abandoned" in "".join(told(hasty, "refresh_refused")), "the request was read")
+
+    def was_read() -> bool:
+        # Of a request that comes with its end not every one reaches the application.
+        if held:
+            os.killpg(hasty.pid, signal.SIGSTOP)
+        sent(hasty, old, with_the_end=True).close()
+        if held:
+            os.killpg(hasty.pid, signal.SIGCONT)
+        return "abandoned" in "".join(told(hasty, "refresh_refused"))
+
+    wait_until(was_read, "such a request was read")
     assert ada.signed_in()
     assert ada.refresh().status_code == 200
     assert told(hasty, "refresh_reused") == []
+
+
+def test_a_thief_who_leaves_when_no_tokens_come_is_noticed(hasty: ServerProcess):
+    """A stolen token that was exchanged meanwhile ends the session, however soon it is given up for that."""
+    ada = Visitor(hasty, "Ada", PASSWORD)
+    ada.login()
+    assert ada.cookie is not None
+    old = ada.cookie
+    assert ada.refresh().status_code == 200
+    with sent(hasty, old) as connection:
+        connection.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            connection.recv(65_536)
+    wait_until(lambda: bool(told(hasty, "refresh_reused")), "the alarm was raised")
 
 
 def test_a_reused_token_of_somebody_who_waits_ends_the_session(hasty: ServerProcess):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -36,9 +36,6 @@ from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.verifier import TokenVerifier
 
 B = TypeVar("B", bound=RequestBody)
-
-PARTING: Final = 0.1
-"""Seconds in which it is seen that a client has gone away, once its request was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +111,14 @@ class Call(Generic[B]):
     gone: Callable[[], Awaitable[None]] = field(default=_stays, repr=False)
     """Returns when the client has gone away; for handlers that keep it waiting."""
 
-    async def still_waits(self) -> bool:
-        """Tell whether the client has not gone away."""
+    async def still_waits(self, *, within: float) -> bool:
+        """Tell whether the client has not gone away, as far as that is seen within some seconds."""
+        leaving = asyncio.ensure_future(self.gone())
         try:
-            await asyncio.wait_for(self.gone(), PARTING)
-        except TimeoutError:
-            return True
-        return False
+            await asyncio.wait([leaving], timeout=within)
+            return not leaving.done() or leaving.exception() is not None
+        finally:
+            leaving.cancel()
 
     def required_body(self) -> B:
         """Return the body of a route that does not go without one."""

@@ -95,9 +95,15 @@ def sender(request: Request) -> Client:
 
 
 async def gone(request: Request) -> None:
-    """Return when the client has gone away; what it still sends until then is dropped."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    """Return when the client has gone away; what it still sends until then is dropped.
+
+    Where what lies before repeats the end of the body instead of telling more, it never returns.
+    """
+    ends = 0
+    while (message := await request.receive())["type"] != "http.disconnect":
+        ends += not message.get("more_body", False)
+        if ends > 1:
+            await asyncio.Future()
 
 
 async def _receive(request: Request) -> bytes:

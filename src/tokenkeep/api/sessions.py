@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tokenkeep.api.endpoint import Answer, Call
@@ -53,8 +54,17 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
     if presented is None:
         raise NoValidRefreshToken("absent")
     audience = call.body.audience if call.body else None
+    clock = asyncio.get_running_loop().time
+    began = clock()
+
+    async def still_waits() -> bool:
+        # News of a hang-up may still be under way, and the more there is to do the longer. It is waited for as long as
+        # the verdict has taken, and no longer: a good token is answered after a durable change and a signature, so that
+        # nobody can know by then that no answer is coming, and leave because of that.
+        return await call.still_waits(within=clock() - began)
+
     pair = await call.services.refresh.refresh(
-        presented, call.client, delivery=delivery, audience=audience, still_waits=call.still_waits
+        presented, call.client, delivery=delivery, audience=audience, still_waits=still_waits
     )
     return _hand_over(call, pair, delivery)
 

@@ -25,7 +25,7 @@ class CheckReadiness:
         """Take the storage, and what tells of each need but the database whether it is met."""
         self._storage = storage
         self._watched = watched
-        self._asking: asyncio.Task[int] | None = None
+        self._asking: asyncio.Task[int | str] | None = None
 
     async def check(self) -> None:
         """Return if requests can be served now; within `LONGEST_ANSWER`, whatever the database does.

@@ -9,9 +9,8 @@ from typing import Final
 
 from tokenkeep.contract.revocation import EntryExpiries, RevocationKind, RevocationSet
 from tokenkeep.contract.revocation_feed import FeedEntry
-from tokenkeep.domain.history import Position, check_history
 from tokenkeep.domain.revocation_log import RevocationLog
-from tokenkeep.domain.revocations import NumberedRevocation
+from tokenkeep.flows.known_history import KnownHistory, look_at_history
 from tokenkeep.flows.news import News
 from tokenkeep.flows.ports import Clock, Storage, Transaction
 
@@ -43,10 +42,10 @@ class FollowRevocations:
         self._max_staleness: Final = max_staleness
         self._key_revoked = key_revoked
         self._confirmed_at = -math.inf
-        self._position: Position | None = None
+        self._history = KnownHistory()
         self._reached = 0
         self._latest = 0
-        self._revision: int | None = None
+        self._revision: int | str | None = None
         self._expiries = EntryExpiries()
         self._reading = asyncio.Lock()
         self.log: Final = RevocationLog()
@@ -72,7 +71,7 @@ class FollowRevocations:
             asked_at = self._clock.monotonic()
             revision = await self._storage.revision()
             self._begin_anew_if_set_back()
-            if revision != self._revision:
+            if revision != self._revision or self._history.doubted:
                 await self._read_on()
                 self._revision = revision
             self._vouch(asked_at)
@@ -107,21 +106,21 @@ class FollowRevocations:
 
     async def _read_on(self) -> None:
         after = self._reached
-        read_at, position, appended = await self._storage.read(_after, after)
-        if self._position is not None:
-            check_history(self._position, position)
+        look = await self._storage.read(look_at_history, min(after, self._history.number))
+        self._history.go_on(look)
         numbered = []
-        for each in appended:
+        for each in look.kept:
+            if each.number <= after:
+                continue
             entry = each.revocation.entry(self._issuer)
             self._revoked.add([entry])
             self._expiries.note(entry, each.expires_at)
             numbered.append((each.number, FeedEntry(entry, -(-each.expires_at // 1000))))
             if each.revocation.kind is RevocationKind.KEY:
                 self._key_revoked()
-        self._position = position
-        self._reached = position.number
-        self.read_at = read_at
-        if self.log.take(position, numbered, after=after):
+        self._reached = look.position.number
+        self.read_at = look.now
+        if self.log.take(look.position, numbered, after=after):
             self.news.tell()
 
     def _vouch(self, asked_at: float) -> None:
@@ -131,12 +130,6 @@ class FollowRevocations:
         self.log.forget_expired(now / 1000)
         self._revoked.confirm(asked_at + self._max_staleness)
         self._confirmed_at = asked_at
-
-
-async def _after(tx: Transaction, number: int) -> tuple[int, Position, list[NumberedRevocation]]:
-    position = await tx.revocations.position()
-    appended = await tx.revocations.after(number, now=tx.now) if position.number > number else []
-    return tx.now, position, appended
 
 
 async def _register_access_life(tx: Transaction, life: int) -> None:

@@ -6,7 +6,8 @@ import logging
 import secrets
 from collections.abc import Mapping
 
-from tokenkeep.domain.history import Position, RolledBack, check_history, check_start
+from tokenkeep.domain.history import Position, RolledBack, check_start
+from tokenkeep.flows.known_history import KnownHistory, Look, look_at_history
 from tokenkeep.flows.ports import HighWaterMark, Storage, Transaction
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class KeepHistory:
         self._storage = storage
         self._mark = mark
         self._unmarked = unmarked
-        self._known: Position | None = None
+        self._known = KnownHistory()
 
     async def check(self) -> None:
         """Return if the database continues the history of this installation; nothing is changed.
@@ -34,7 +35,7 @@ class KeepHistory:
             StorageUnavailable: the database did not answer.
         """
         marks = await self._mark.read()
-        self._check(marks, await self._storage.read(_position))
+        self._check(marks, await self._look(marks))
 
     async def begin(self) -> None:
         """Check the history and keep its mark from now on; a new database begins its own.
@@ -45,8 +46,9 @@ class KeepHistory:
             StorageUnavailable: the database did not answer.
         """
         marks = await self._mark.read()
-        position = await self._storage.read(_position)
-        self._check(marks, position)
+        look = await self._look(marks)
+        self._check(marks, look)
+        position = look.position
         if not position.epoch:
             position = Position(secrets.token_urlsafe(12), position.number)
             # Before the database has it: an end between the two must not leave a history without a mark. Other nodes
@@ -54,13 +56,14 @@ class KeepHistory:
             await self._mark.promise(position)
             position = await self._storage.transact(_begin, position.epoch)
             await self._mark.begin(position)
+            look = await self._look({})
         elif not marks:
             _log.warning(
                 "UNSAFE, allowed by %s: the database is served without a high-water mark of it, so that an older state "
                 "would not be noticed",
                 "allow_unmarked_database",
             )
-        await self._advance(position)
+        await self._advance(look)
 
     async def keep(self) -> None:
         """Move the mark to where the database stands; it never moves back, and is not made here.
@@ -70,28 +73,32 @@ class KeepHistory:
             MarkUnavailable: the mark cannot be read or written.
             StorageUnavailable: the database did not answer.
         """
-        if self._known is not None:
-            position = await self._storage.read(_position)
-            check_history(self._known, position)
+        if self._known.begun:
+            look = await self._storage.read(look_at_history, self._known.number)
         else:
             marks = await self._mark.read()
-            position = await self._storage.read(_position)
-            self._check(marks, position)
+            look = await self._look(marks)
+            self._check(marks, look)
             if not marks:
                 return
-        if position.epoch:
-            await self._advance(position)
+        if self._known.begun or look.position.epoch:
+            await self._advance(look)
 
-    async def _advance(self, position: Position) -> None:
-        await self._mark.advance(position)
-        self._known = position
+    async def _advance(self, look: Look) -> None:
+        self._known.go_on(look)
+        await self._mark.advance(look.position)
 
-    def _check(self, marks: Mapping[str, Position], position: Position) -> None:
+    async def _look(self, marks: Mapping[str, Position]) -> Look:
+        """Look at the list from where the earliest mark stands on."""
+        earliest = min((mark.number for mark in marks.values()), default=None)
+        return await self._storage.read(look_at_history, earliest)
+
+    def _check(self, marks: Mapping[str, Position], look: Look) -> None:
         if not marks:
-            check_start(None, position, unmarked=self._unmarked)
+            check_start(None, look.position, unmarked=self._unmarked)
         for place, mark in marks.items():
             try:
-                check_start(mark, position, unmarked=self._unmarked)
+                check_start(mark, look.position, unmarked=self._unmarked, found=look.found(mark.number))
             except RolledBack as error:
                 raise RolledBack(f"{error} (so says the high-water mark in {place})") from None
 
@@ -99,8 +106,4 @@ class KeepHistory:
 async def _begin(tx: Transaction, epoch: str) -> Position:
     # Of several processes that begin at once the first gives the name, and all take what is there.
     await tx.revocations.begin_first_epoch(epoch)
-    return await tx.revocations.position()
-
-
-async def _position(tx: Transaction) -> Position:
     return await tx.revocations.position()

@@ -200,5 +200,5 @@ class Storage(Protocol):
     async def read(self, steps: Callable[[Transaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)`, which only reads, on one consistent state."""
 
-    async def revision(self) -> int:
-        """Return a number that differs from the last one whenever a revocation may have been added since."""
+    async def revision(self) -> int | str:
+        """Return what differs from the last one whenever a revocation may have been added since."""

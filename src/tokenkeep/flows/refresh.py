@@ -106,7 +106,8 @@ class Refresh:
         """Exchange a refresh token for the next pair; a reused one ends its session, if anybody waits for the answer.
 
         A request that lay in a stopped process or a full queue, and was given up and repeated elsewhere, carries an
-        old token when it is read at last. Whoever has left gets nothing for a token, so no alarm is due.
+        old token when it is read at last. Whoever has left before the verdict gets nothing for a token, so no alarm is
+        due. Whoever leaves after it may have waited to see whether tokens come, as a thief would.
 
         Args:
             presented: the token's text.

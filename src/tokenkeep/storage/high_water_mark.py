@@ -32,12 +32,12 @@ class FileMark:
         """
         try:
             members = json.loads(self._path.read_text("utf-8"))
-            return Position(str(members["epoch"]), int(members["number"]))
+            return Position(str(members["epoch"]), int(members["number"]), str(members.get("last", "")))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise MarkUnavailable(explain(self._path, "read", error)) from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise MarkUnavailable(
                 f"{self._path} is damaged: if the database was put back to an older state, run: tokenkeep recover; "
                 "if it is the newest one, remove the file and start once with: --allow-unmarked-database on"
@@ -52,7 +52,8 @@ class FileMark:
         try:
             with self._held():
                 if not self._is_past(position):
-                    replace_durably(self._path, json.dumps({"epoch": position.epoch, "number": position.number}) + "\n")
+                    members = {"epoch": position.epoch, "number": position.number, "last": position.last}
+                    replace_durably(self._path, json.dumps(members) + "\n")
         except OSError as error:
             raise MarkUnavailable(explain(self._path, "written", error)) from None
 

@@ -18,7 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.exceptions import NoScriptError, RedisError
 
 from tokenkeep.storage.redis_address import RedisAddress
-from tokenkeep.storage.redis_outages import RedisAway, explain_outage
+from tokenkeep.storage.redis_outages import UNEXPECTED, RedisAway, explain_outage
 
 ANSWER_TIMEOUT: Final = 0.25
 """Seconds to wait for an answer, with all it takes to get one."""
@@ -28,6 +28,9 @@ CONNECTIONS: Final = 16
 """Connections of one process at most, but for the one on which it listens."""
 LISTENING_PAUSE: Final = 2.0
 """Seconds without a message after which the connection is tried; as long again without an answer, and it is dead."""
+
+LONGEST_MESSAGE: Final = 64
+"""Bytes that are read of a message; none is longer, but for what others send."""
 
 _OUTAGES: Final = (RedisError, OSError, TimeoutError)
 
@@ -105,6 +108,17 @@ class RedisLink:
         answer = await self._try(ANSWER_TIMEOUT, self._run(script, key, values))
         return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
 
+    async def count(self, script: Script, key: str, *values: str | int, most: int) -> int:
+        """Run a script whose answer is a number from 0 to `most`, as `run` does.
+
+        Raises:
+            RedisAway: there is no such answer.
+        """
+        answer = await self.run(script, key, *values)
+        if type(answer) is int and 0 <= answer <= most:
+            return answer
+        raise self._failed(f"Redis at {self._address.where}: {UNEXPECTED}")
+
     async def publish(self, channel: str, message: str) -> None:
         """Send a message to whoever listens just now.
 
@@ -118,7 +132,8 @@ class RedisLink:
     async def ask(self) -> str | None:
         """Find out whether Redis is there and can be written; returns why not."""
         with suppress(RedisAway):
-            await self._try(ASKING_TIMEOUT, self._run(_ASK, self.name("asked"), (1,)))
+            if await self._try(ASKING_TIMEOUT, self._run(_ASK, self.name("asked"), (1,))) != 1:
+                raise self._failed(f"Redis at {self._address.where}: {UNEXPECTED}")
             if self._away is not None:
                 self._away = None
                 _log.info("Redis at %s is there again", self._address.where)
@@ -151,9 +166,9 @@ class RedisLink:
                 answer = await connection.read_response(timeout=LISTENING_PAUSE)
                 if answer is not None:
                     tried = False
-                    kind, *_, content = answer
-                    if kind == b"message":
-                        yield content.decode("utf-8", "replace")
+                    match answer:
+                        case [b"message", _, bytes(content)]:
+                            yield content[:LONGEST_MESSAGE].decode("utf-8", "replace")
                 elif tried:
                     raise TimeoutError
                 else:
@@ -182,10 +197,14 @@ class RedisLink:
                 return await answer
         except _OUTAGES as error:
             told = explain_outage(error, self._address)
+        raise self._failed(told)
+
+    def _failed(self, told: str) -> RedisAway:
+        """Leave Redis alone from here on; returns why."""
         if told != self._away:
             _log.error("%s; %s", told, self._consequence)
         self._away = told
-        raise RedisAway(told)
+        return RedisAway(told)
 
     def _connection_class(self) -> type[Connection]:
         chosen: Any = _TlsConnection if self._address.tls else Connection

@@ -117,27 +117,27 @@ class RedisLimiter:
     async def spend(self, quota: Quota, key: str) -> int:
         """Count an attempt against a key's quota; 0 if there was room, else seconds until there is."""
         window = quota.window * _MICROSECONDS
-        return await self._run(_SPEND, self._level(quota, key), window, window // quota.count)
+        return await self._count(_SPEND, self._level(quota, key), window, window // quota.count, most=quota.window)
 
     async def refund(self, quota: Quota, key: str) -> None:
         """Uncount an attempt that was counted against a key's quota."""
-        await self._run(_REFUND, self._level(quota, key), quota.window * _MICROSECONDS // quota.count)
+        await self._count(_REFUND, self._level(quota, key), quota.window * _MICROSECONDS // quota.count, most=1)
 
     async def begin(self, name: str) -> int:
         """Count an attempt that will probably fail; 0 if it may be made, else seconds until one may."""
-        return await self._run(_BEGIN, self._attempts(name), _FORGOTTEN, *_DELAYS)
+        return await self._count(_BEGIN, self._attempts(name), _FORGOTTEN, *_DELAYS, most=LONGEST_DELAY // 1000)
 
     async def forgive(self, name: str) -> None:
         """Forget the attempts under a name, since one succeeded."""
-        await self._link.run(_FORGET, self._attempts(name))
+        await self._link.count(_FORGET, self._attempts(name), most=1)
 
     async def take_back(self, name: str) -> None:
         """Uncount the attempt that was begun last under a name, since it was not made."""
-        await self._run(_TAKE_BACK, self._attempts(name), _FORGOTTEN)
+        await self._count(_TAKE_BACK, self._attempts(name), _FORGOTTEN, most=1)
 
-    async def _run(self, script: Script, key: str, *values: int) -> int:
+    async def _count(self, script: Script, key: str, *values: int, most: int) -> int:
         now = self._instant() if self._instant is not None else ""
-        return int(await self._link.run(script, key, now, *values))
+        return await self._link.count(script, key, now, *values, most=most)
 
     def _level(self, quota: Quota, key: str) -> str:
         return self._link.name("level", quota.name, self._digest(key))

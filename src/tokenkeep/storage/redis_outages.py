@@ -40,6 +40,10 @@ _ANSWERS: Final[tuple[tuple[str, str], ...]] = (
 """Which sentence belongs to which word in its answer: the first row that fits."""
 
 
+UNEXPECTED: Final = "it answers what was not expected: see that redis_url leads to a Redis, and to no other service"
+"""What is said of an answer that is no error, and no answer to what was asked."""
+
+
 class RedisAway(Exception):
     """Redis does not answer or does not do what it is asked; the text says why, and what to do."""
 

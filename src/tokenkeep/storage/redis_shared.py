@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Final, Self
@@ -26,6 +27,8 @@ return kept
 """
 )
 """What is not of its making is replaced: it would be written into the database as it is."""
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What a name looks like; whatever else answers in the place of a Redis has none."""
 _A_DAY: Final = 86_400_000
 _CONSEQUENCE: Final = "until it works again, each process limits attempts by itself and reads revocations on schedule"
 
@@ -42,9 +45,10 @@ class RedisShared:
     async def identity(self) -> str:
         """Return what names the place that is shared: the same for all who use it, another after a flush."""
         try:
-            return str(await self.link.run(_IDENTITY, self.link.name("identity"), secrets.token_urlsafe(9), _A_DAY))
+            named = await self.link.run(_IDENTITY, self.link.name("identity"), secrets.token_urlsafe(9), _A_DAY)
         except RedisAway:
             return UNKNOWN_REDIS
+        return named if isinstance(named, str) and _NAME.fullmatch(named) else UNKNOWN_REDIS
 
     @classmethod
     def over(cls, link: RedisLink, *, key: bytes, own: RateLimiter) -> Self:

@@ -69,5 +69,5 @@ class Database(Protocol):
     async def read(self, steps: Callable[[SqlTransaction, *Args], Awaitable[T]], *args: *Args) -> T:
         """Run `steps(tx, *args)` on one consistent state; writing fails."""
 
-    async def revision(self) -> int:
-        """Return a number that differs from the last one whenever a revocation may have been added since."""
+    async def revision(self) -> int | str:
+        """Return what differs from the last one whenever a revocation may have been added since."""

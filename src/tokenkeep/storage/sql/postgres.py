@@ -61,6 +61,10 @@ _CONFLICTS: Final = (
 """What another run may not meet again."""
 _ALONE: Final = 7237716031
 """The advisory lock of those who want to be alone."""
+_LAST_REVOCATION: Final = """
+SELECT concat_ws(' ', head.number, found.revoked_at, found.value)
+FROM revocation_head AS head LEFT JOIN revocations AS found ON found.number = head.number
+"""
 _NAME: Final = {"application_name": "tokenkeep"}
 _SESSION: Final = {
     "synchronous_commit": "on",
@@ -171,13 +175,13 @@ class PostgresDatabase:
 
         return await self._run_until_it_passes(attempt)
 
-    async def revision(self) -> int:
-        """Return the number of the last revocation."""
+    async def revision(self) -> str:
+        """Return the number of the last revocation, and what tells that one from another which had it before."""
         async with self._connection() as connection:
-            number: int | None = await connection.fetchval("SELECT number FROM revocation_head")
-        if number is None:
+            found: str | None = await connection.fetchval(_LAST_REVOCATION)
+        if found is None:
             raise StorageUnavailable(HEADLESS)
-        return number
+        return found
 
     async def _run_until_it_passes(
         self,

@@ -44,6 +44,8 @@ _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.PostgresConnectionError, "the connection was lost: see its log"),
     (asyncpg.exceptions.ClientConfigurationError, f"a parameter of the address is not understood: {_CORRECT}"),
     (asyncpg.InterfaceError, "the connection was lost: see its log"),
+    # The server has ended it between two statements, and the driver does not know its own state any more.
+    (asyncpg.InternalClientError, "the connection was lost: see its log"),
     (
         ssl.SSLCertVerificationError,
         "its certificate is not accepted ({reason}): name the file of its authority as sslrootcert in database_url",

@@ -75,8 +75,8 @@ class SqlStorage:
         """Run `steps(tx, *args)`, which only reads, on one consistent state."""
         return await self._database.read(self._bind(steps, args, []))
 
-    async def revision(self) -> int:
-        """Return a number that differs from the last one whenever a revocation may have been added since."""
+    async def revision(self) -> int | str:
+        """Return what differs from the last one whenever a revocation may have been added since."""
         return await self._database.revision()
 
     async def _observed(
