@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -211,6 +212,26 @@ def children(pid: int) -> list[int]:
     """Return the processes that a process has started, where the system tells."""
     listing = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux shows the threads of a process")
+def test_a_signal_that_another_thread_takes_is_heard(sqlite_server: ServerProcess):
+    """Of signals that come at the same time the system may hand some to a thread that has nothing to do with them."""
+    deliver = ctypes.CDLL(None, use_errno=True).tgkill
+    others = [int(each.name) for each in Path(f"/proc/{sqlite_server.pid}/task").iterdir()]
+    others.remove(sqlite_server.pid)
+    assert others
+    for thread in others:
+        assert deliver(sqlite_server.pid, thread, signal.SIGTERM) == 0
+    assert sqlite_server.wait() == 0
+
+
+def test_signals_that_come_at_once_end_the_server(sqlite_start: Start):
+    """An end that is asked for in the middle of reloads is not forgotten, and not waited for without end."""
+    server = sqlite_start()
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(server.pid, number)
+    assert server.wait() == 0
 
 
 def test_a_worker_that_dies_is_replaced(sqlite_start: Start):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import click
@@ -40,6 +41,8 @@ HEADER_TIMEOUT: Final = 5_000
 """Milliseconds in which a connection must have sent the headers of a request."""
 LARGEST_SECTION: Final = 80 * 1024
 """Bytes after which no more is read of a header section: an empty 431. Up to here, 64 KiB too, it gets a document."""
+SIGNAL_CHECK: Final = 0.5
+"""Seconds between two looks at whether a signal has come that did not wake the main process."""
 RENEWAL_CHECK: Final = 30
 """Seconds between two looks at whether the certificate was renewed."""
 
@@ -105,6 +108,38 @@ def _check_certificate(settings: Settings) -> None:
         ) from None
 
 
+class _Interrupt(threading.Event):
+    """What the main process waits for, set by handlers of signals.
+
+    A signal may be delivered to another thread, which does not wake the one that has to handle it; so this looks up now
+    and then. A `threading.Event` takes a lock to be set, for which a handler that interrupts another would wait for
+    ever. And what is cleared for a reload must not take the end with it that was asked for just before.
+    """
+
+    def __init__(self, ending: Callable[[], bool]) -> None:
+        super().__init__()
+        self._ending = ending
+        self._called = False
+        self._calls: SimpleQueue[None] = SimpleQueue()  # it may be filled from anywhere, from handlers too
+
+    def is_set(self) -> bool:
+        return self._called or self._ending()
+
+    def set(self) -> None:
+        self._called = True
+        self._calls.put(None)
+
+    def clear(self) -> None:
+        self._called = False
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - the signature is that of an event
+        """Return once it is set; nobody here waits with a timeout."""
+        while not self.is_set():
+            with contextlib.suppress(Empty):
+                self._calls.get(timeout=SIGNAL_CHECK)
+        return True
+
+
 class _Server(MPServer):
     """Granian, which replaces its worker on SIGHUP only by one that can start, and one that was killed always.
 
@@ -115,6 +150,7 @@ class _Server(MPServer):
     def __init__(self, check: Callable[[], None], **options: Any) -> None:
         self._check = check
         super().__init__(**options)
+        self.main_loop_interrupt = _Interrupt(lambda: self.interrupt_signal)
 
     def build_ssl_context(self, cert: Path | None, key: Path | None, *options: Any) -> None:
         super().build_ssl_context(cert, key, *options)
