@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from tokenkeep.api.endpoint import Answer, Call
 from tokenkeep.api.problems import RequestRefused
@@ -25,6 +25,9 @@ from tokenkeep.domain.sessions import Delivery, RefreshToken, Verdict
 from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
+
+PARTING: Final = 0.01
+"""Seconds that news of a hang-up may take at least; somebody who waits for an answer takes longer to give it up."""
 
 
 async def login(call: Call[LoginRequest]) -> Answer:
@@ -60,8 +63,8 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
     async def still_waits() -> bool:
         # News of a hang-up may still be under way, and the more there is to do the longer. It is waited for as long as
         # the verdict has taken, and no longer: a good token is answered after a durable change and a signature, so that
-        # nobody can know by then that no answer is coming, and leave because of that.
-        return await call.still_waits(within=clock() - began)
+        # nobody far away can know by then that no answer is coming, and leave because of that.
+        return await call.still_waits(within=max(clock() - began, PARTING))
 
     pair = await call.services.refresh.refresh(
         presented, call.client, delivery=delivery, audience=audience, still_waits=still_waits
