@@ -242,7 +242,7 @@ OUTAGES = {
     "28P01": r"password is refused: correct database_url",
     "3D000": r"there is no database .*: create it",
     "3F000": r"schema is missing: restore",
-    "42501": r"may not do this \(told by the server\): run tokenkeep migrate .*, or let",
+    "42501": r"may not do this \(told by the server\): run tokenkeep migrate .*, or grant",
     "42P01": r"a table is missing \(told by the server\): restore the database, or run tokenkeep migrate",
     "53100": r"disk is full: make room",
     "53200": r"run out of something \(told by the server\)",

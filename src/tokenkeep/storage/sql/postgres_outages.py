@@ -22,7 +22,7 @@ _SENTENCES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.InvalidCatalogNameError, f"there is no database {{database}}: create it, or {_CORRECT}"),
     (
         asyncpg.InsufficientPrivilegeError,
-        "the user may not do this ({reason}): run tokenkeep migrate with a role that may make tables, or let this one",
+        "the user may not do this ({reason}): run tokenkeep migrate with a role that may make tables, or grant it that",
     ),
     (asyncpg.TargetServerAttributeNotMatched, "this is a standby, which cannot be written: name the primary"),
     (asyncpg.ReadOnlySQLTransactionError, "it cannot be written, only read: name the primary, or see its log"),
