@@ -20,6 +20,7 @@ from tokenkeep import assembly, policies
 from tokenkeep.api.openapi import described
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
+from tokenkeep.storage import redis as redis_link
 
 # Settings files that others may write are refused: what tests write must not depend on the mask of whoever runs them.
 os.umask(0o022)
@@ -126,6 +127,13 @@ def each_redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A real Redis and a real Valkey in turn, that tests share in the same way."""
     with RedisServer.shared(request.param) as server:
         yield server
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives a Redis that is well the time to answer that it needs on a loaded machine."""
+    monkeypatch.setattr(redis_link, "ANSWER_TIMEOUT", 10.0)
+    monkeypatch.setattr(redis_link, "ASKING_TIMEOUT", 10.0)
 
 
 @pytest.fixture

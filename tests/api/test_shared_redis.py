@@ -98,6 +98,7 @@ async def up(server: AuthServer) -> str:
     return next(line for line in answer.text.splitlines() if line.startswith("tokenkeep_redis_up"))
 
 
+@pytest.mark.usefixtures("patient")
 async def test_limits_are_shared_and_each_process_has_its_own_while_redis_is_away(
     pair: tuple[AuthServer, AuthServer], redis: RedisServer
 ):
@@ -121,6 +122,7 @@ async def test_limits_are_shared_and_each_process_has_its_own_while_redis_is_awa
     assert (await login(pair[0], HERE, password=wrong)).status_code == 401
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_revocation_is_known_everywhere_at_once(
     shared: Settings, monkeypatch: pytest.MonkeyPatch, pair: tuple[AuthServer, AuthServer]
 ):
@@ -141,6 +143,7 @@ async def test_a_revocation_is_known_everywhere_at_once(
         assert min(seconds) < 0.1, seconds
 
 
+@pytest.mark.usefixtures("patient")
 async def test_what_was_missed_is_read_when_redis_is_there_again(
     shared: Settings, monkeypatch: pytest.MonkeyPatch, pair: tuple[AuthServer, AuthServer], redis: RedisServer
 ):

@@ -19,7 +19,7 @@ from tokenkeep.server import AuthServer
 from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.redis_shared import RedisShared
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = [pytest.mark.xdist_group("redis"), pytest.mark.usefixtures("patient")]
 
 
 @pytest.fixture(scope="module")

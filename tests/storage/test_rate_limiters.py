@@ -19,6 +19,7 @@ from tokenkeep.storage.redis_limiter import RedisLimiter
 QUOTA = Quota("few", 3, 60)
 OTHER = Quota("other", 3, 60)
 ODD_KEYS = ["", "\0", "a" * 100_000, "\ud800", "Ada\0192.0.2.1"]
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture(params=["memory", *(pytest.param(each, marks=pytest.mark.xdist_group("redis")) for each in PROGRAMS)])

@@ -14,7 +14,7 @@ from tokenkeep.storage.redis_limiter import RedisLimiter
 
 QUOTA = Quota("few", 3, 60)
 NAME = "a name that must not be seen"
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = [pytest.mark.xdist_group("redis"), pytest.mark.usefixtures("patient")]
 
 Process = Callable[..., RedisLimiter]
 """Makes the limiter of one more process."""

@@ -33,7 +33,7 @@ RIGHTS = (
     "resetchannels ~tokenkeep-test:* &tokenkeep-test:* -@all "
     "+eval +evalsha +get +set +del +time +publish +subscribe +ping +info +select"
 )
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = [pytest.mark.xdist_group("redis"), pytest.mark.usefixtures("patient")]
 
 Connect = Callable[..., RedisLink]
 """Makes a link, closed in the end."""
@@ -44,13 +44,6 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A Redis that the tests of this module may do to what they like; each leaves it as it was."""
     with RedisServer.running(program=request.param) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis that is well has the time to answer that it needs on a loaded machine."""
-    monkeypatch.setattr(redis_link, "ANSWER_TIMEOUT", 10.0)
-    monkeypatch.setattr(redis_link, "ASKING_TIMEOUT", 10.0)
 
 
 @contextmanager
