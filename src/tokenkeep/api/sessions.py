@@ -62,8 +62,8 @@ async def refresh(call: Call[RefreshRequest]) -> Answer:
 
     async def still_waits() -> bool:
         # News of a hang-up may still be under way, and the more there is to do the longer. It is waited for as long as
-        # the verdict has taken, and no longer: a good token is answered after a durable change and a signature, so that
-        # nobody far away can know by then that no answer is coming, and leave because of that.
+        # the verdict has taken, or a few milliseconds, not longer: a good token is answered after a durable change and
+        # a signature, so that nobody far away can know by then that no answer is coming, and leave because of that.
         return await call.still_waits(within=max(clock() - began, PARTING))
 
     pair = await call.services.refresh.refresh(
