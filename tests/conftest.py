@@ -19,7 +19,7 @@ from tests.settable_clock import SettableClock
 from tokenkeep import assembly, policies
 from tokenkeep.api.openapi import described
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings
+from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage import redis as redis_link
 
 # Settings files that others may write are refused: what tests write must not depend on the mask of whoever runs them.
@@ -129,11 +129,30 @@ def each_redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    """A real Redis of the module's own, which its tests may stop."""
+    with RedisServer.running() as server:
+        yield server
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives a Redis that is well the time to answer that it needs on a loaded machine."""
     monkeypatch.setattr(redis_link, "ANSWER_TIMEOUT", 10.0)
     monkeypatch.setattr(redis_link, "ASKING_TIMEOUT", 10.0)
+
+
+@pytest.fixture
+def postgres_settings(postgres_schema: PostgresSchema, tmp_path: Path) -> Settings:
+    """Settings of a server on PostgreSQL, with a schema and a directory of its own."""
+    return Settings(
+        data_dir=tmp_path / "data",
+        database_url=Secret(postgres_schema.url),
+        secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
+        hash_concurrency=1,
+        rate_limits=False,
+    )
 
 
 @pytest.fixture

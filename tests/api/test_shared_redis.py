@@ -6,17 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.api.caller import PASSWORD, Caller
-from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
 from tokenkeep import chores
 from tokenkeep.server import AuthServer
@@ -32,23 +30,14 @@ HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
 pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    """A Redis that tests may stop."""
-    with RedisServer.running() as server:
-        yield server
-
-
 @pytest.fixture
-def shared(tmp_path: Path, postgres_schema: PostgresSchema, redis: RedisServer) -> Settings:
+def shared(postgres_settings: Settings, redis: RedisServer) -> Settings:
     """Settings of both processes."""
-    return Settings(
-        data_dir=tmp_path / "data",
-        database_url=Secret(postgres_schema.url),
+    return replace(
+        postgres_settings,
         redis_url=Secret(redis.url),
         redis_prefix=redis.new_prefix(),
-        secret=Secret("a server secret that is long enough: 5e7d"),
-        hash_concurrency=1,
+        rate_limits=True,
         login_limit_address=Rate(6, timedelta(minutes=10)),
         revocation_max_staleness=timedelta(minutes=1),
         ops_token=Secret("an-operations-token-of-32-chars."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from tests.api.caller import PASSWORD, Caller, assert_problem
-from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
 from tokenkeep import chores
 from tokenkeep.api.requests import LARGEST_BODY
@@ -250,23 +249,15 @@ async def test_the_scraper_reaches_a_node_as_the_page_has_it(tmp_path: Path):
 # ---------------------------------------------------------------------------------------------- the server secret
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    """A Redis for the nodes of this module."""
-    with RedisServer.running() as server:
-        yield server
-
-
 @pytest.fixture
-def node(tmp_path: Path, postgres_schema: PostgresSchema, redis: RedisServer) -> Settings:
+def node(postgres_settings: Settings, redis: RedisServer) -> Settings:
     """Settings that all nodes share."""
-    return Settings(
-        data_dir=tmp_path / "shared",
-        database_url=Secret(postgres_schema.url),
+    return replace(
+        postgres_settings,
         redis_url=Secret(redis.url),
         redis_prefix=redis.new_prefix(),
         secret=OLD,
-        hash_concurrency=1,
+        rate_limits=True,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +20,6 @@ from tokenkeep.settings import Secret, Settings
 from tokenkeep.storage.redis_shared import RedisShared
 
 pytestmark = [pytest.mark.xdist_group("redis"), pytest.mark.usefixtures("patient")]
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    """A Redis that tests may stop."""
-    with RedisServer.running() as server:
-        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -122,18 +122,12 @@ async def test_a_broken_connection_is_an_outage(counter: Database):
 
 
 async def test_a_refresh_costs_two_messages(
-    postgres_front: PostgresFront, postgres_schema: PostgresSchema, tmp_path: Path
+    postgres_front: PostgresFront, postgres_schema: PostgresSchema, postgres_settings: Settings
 ):
     """One that looks and one that changes, whether the token moves on or a lost answer is repeated."""
     place = urlencode({"search_path": postgres_schema.name, "sslmode": "disable"})
-    settings = Settings(
-        data_dir=tmp_path / "data",
-        database_url=Secret(f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}"),
-        secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
-        hash_concurrency=1,
-        rate_limits=False,
-    )
-    async with AuthServer(settings) as server:
+    url = f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}"
+    async with AuthServer(replace(postgres_settings, database_url=Secret(url))) as server:
         await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
         services = server.graph.services
         ada = Credentials("Ada", PASSWORD)
@@ -158,17 +152,12 @@ async def test_a_refresh_costs_two_messages(
 
 
 @pytest.fixture
-async def two(postgres_schema: PostgresSchema, tmp_path: Path) -> AsyncIterator[tuple[AuthServer, SqlStorage]]:
+async def two(
+    postgres_settings: Settings, postgres_schema: PostgresSchema
+) -> AsyncIterator[tuple[AuthServer, SqlStorage]]:
     """A server in which Ada can log in, and another process's way to its database."""
-    settings = Settings(
-        data_dir=tmp_path / "data",
-        database_url=Secret(postgres_schema.url),
-        secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
-        hash_concurrency=1,
-        rate_limits=False,
-    )
     database = PostgresDatabase(postgres_schema.url)
-    async with AuthServer(settings) as server:
+    async with AuthServer(postgres_settings) as server:
         await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
         await database.open()
         storage = server.graph.storage

@@ -27,13 +27,6 @@ OPS_TOKEN: Final = "an-operations-token-of-32-chars."
 pytestmark = [*FLEET, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    """A Redis that tests may stop."""
-    with RedisServer.running() as server:
-        yield server
-
-
 HASTY: Final = """
 from tokenkeep.cli import main
 from tokenkeep.domain import server_processes

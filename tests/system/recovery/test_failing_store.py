@@ -19,7 +19,7 @@ from tests.system.conftest import on_postgres, on_sqlite
 from tests.system.recovery.consistency import offences
 from tokenkeep.domain.errors import StorageUnavailable
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Secret, Settings
+from tokenkeep.settings import Settings
 from tokenkeep.storage.sql.postgres_transaction import PostgresChange
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
@@ -254,16 +254,9 @@ async def test_a_refresh_after_a_commit_that_only_seemed_to_fail_gets_the_lost_a
 
 
 @pytest.fixture
-async def postgres_scene(tmp_path: Path, postgres_schema: PostgresSchema) -> AsyncIterator[Scene]:
+async def postgres_scene(postgres_settings: Settings) -> AsyncIterator[Scene]:
     """A scene on PostgreSQL."""
-    settings = Settings(
-        data_dir=tmp_path / "data",
-        database_url=Secret(postgres_schema.url),
-        secret=Secret("a-server-secret-for-tests-1f2e3d4c5b"),
-        hash_concurrency=1,
-        rate_limits=False,
-    )
-    async with AuthServer(settings) as server:
+    async with AuthServer(postgres_settings) as server:
         yield await scene_on(server)
 
 
