@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Self
 
-from tests.deployment.proxy_process import DEPLOY, Site, changed, joined_certificate, nginx_command
+from tests.deployment.proxy_process import DEPLOY, Site, caddy_command, changed, joined_certificate, nginx_command
 from tests.system.server_process import LONGEST_WAIT, ServerProcess
 from tokenkeep.jose import Key, KeySet
 from tokenkeep.server import AuthServer
@@ -208,19 +208,12 @@ def nginx(site: Site, service: Service) -> list[str]:
 
 
 def caddy(site: Site, service: Service) -> list[str]:
-    """Set Caddy up, and return its command; its certificate is the test's, since it must not ask anyone for one."""
-    text = changed(
-        "guard.Caddyfile",
-        {
-            "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
-            "orders.example.com {": f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n"
-            f"\ttls {site.folder}/cert.pem {site.folder}/key.pem",
-            "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
-            "127.0.0.1:9000": f"127.0.0.1:{service.port}",
-        },
-    )
-    (site.folder / "Caddyfile").write_text(text)
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
+    """Set Caddy up, and return its command."""
+    changes = {
+        "127.0.0.1:8000": f"127.0.0.1:{site.upstream}",
+        "127.0.0.1:9000": f"127.0.0.1:{service.port}",
+    }
+    return caddy_command("guard.Caddyfile", site, "orders.example.com", changes)
 
 
 def haproxy(site: Site, service: Service) -> list[str]:

@@ -54,6 +54,24 @@ def nginx_command(folder: Path, server: str) -> list[str]:
     return ["nginx", "-p", str(folder), "-c", f"{folder}/nginx.conf", "-g", "daemon off;"]
 
 
+def caddy_command(name: str, site: Site, address: str, changes: Mapping[str, str]) -> list[str]:
+    """Write a Caddyfile of deploy/ into the folder of a site, and return the command to run it.
+
+    Its certificate is the one in the folder, since it must not ask anyone for one.
+
+    Args:
+        address: that of its one site, as the file has it.
+        changes: what else is replaced in it.
+    """
+    tls = f"tls {site.folder}/cert.pem {site.folder}/key.pem"
+    own = {
+        "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
+        f"{address} {{": f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n\t{tls}",
+    }
+    (site.folder / "Caddyfile").write_text(changed(name, {**own, **changes}))
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
+
+
 @contextmanager
 def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a proxy with all of its places in a folder; its output is shown in the end."""

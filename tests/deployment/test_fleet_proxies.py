@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.certificate import Certificate
-from tests.deployment.proxy_process import Site, changed, joined_certificate, nginx_command, running
+from tests.deployment.proxy_process import Site, caddy_command, changed, joined_certificate, nginx_command, running
 from tests.ports import free_port
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
@@ -47,19 +47,13 @@ def haproxy(site: Site, gone: int) -> list[str]:
 
 def caddy(site: Site, gone: int) -> list[str]:
     """Set Caddy up with its file for fleets, and return its command."""
-    text = changed(
-        "fleet.Caddyfile",
-        {
-            "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
-            "{$TOKENKEEP_SITE:auth.example.com} {": f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n"
-            f"\ttls {site.folder}/cert.pem {site.folder}/key.pem",
-            # The one that goes has the first turn once both have been seen: chance must not spare it.
-            "{$TOKENKEEP_NODES:127.0.0.1:8000 127.0.0.1:8001} {": f"127.0.0.1:{gone} 127.0.0.1:{site.upstream} {{\n"
-            "\t\tlb_policy first",
-        },
-    )
-    (site.folder / "Caddyfile").write_text(text)
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
+    changes = {
+        # The one that goes has the first turn once both have been seen: chance must not spare it.
+        "{$TOKENKEEP_NODES:127.0.0.1:8000 127.0.0.1:8001} {": f"127.0.0.1:{gone} 127.0.0.1:{site.upstream} {{\n"
+        "\t\tlb_policy first",
+    }
+    address = "{$TOKENKEEP_SITE:auth.example.com}"
+    return caddy_command("fleet.Caddyfile", site, address, changes)
 
 
 def nginx(site: Site, gone: int) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.api.caller import PROBLEMS
 from tests.certificate import Certificate
-from tests.deployment.proxy_process import Site, changed, joined_certificate, nginx_command, running
+from tests.deployment.proxy_process import Site, caddy_command, changed, joined_certificate, nginx_command, running
 from tests.ports import free_port
 from tests.system.server_process import LONGEST_WAIT, ServerProcess, wait_until
 
@@ -57,18 +57,9 @@ def haproxy(site: Site) -> list[str]:
 
 
 def caddy(site: Site) -> list[str]:
-    """Set Caddy up, and return its command; its certificate is the test's, since it must not ask anyone for one."""
-    tls = f"tls {site.folder}/cert.pem {site.folder}/key.pem"
-    text = changed(
-        "Caddyfile",
-        {
-            "auto_https disable_redirects": "auto_https disable_redirects\n\tadmin off",
-            "{$TOKENKEEP_SITE:auth.example.com} {": f"https://localhost:{site.port} {{\n\tbind 127.0.0.1\n\t{tls}",
-            "{$TOKENKEEP_UPSTREAM:127.0.0.1:8000}": f"127.0.0.1:{site.upstream}",
-        },
-    )
-    (site.folder / "Caddyfile").write_text(text)
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{site.folder}/Caddyfile"]
+    """Set Caddy up, and return its command."""
+    changes = {"{$TOKENKEEP_UPSTREAM:127.0.0.1:8000}": f"127.0.0.1:{site.upstream}"}
+    return caddy_command("Caddyfile", site, "{$TOKENKEEP_SITE:auth.example.com}", changes)
 
 
 PROXIES: Final[Mapping[str, Callable[[Site], list[str]]]] = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
