@@ -4,6 +4,7 @@ There is no unsigned row, and none can be added. A row works on prepared materia
 secret, or a key object of `cryptography`. Which material suits which row is checked once, where a key is made.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Any, Final, Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature, encode_dss_signature
 
 from tokenkeep.jose.errors import InvalidArgument, WrongType
 
@@ -64,15 +65,22 @@ def _hmac(name: str, hash_algorithm: hashes.HashAlgorithm) -> Algorithm:
     return Algorithm(name, "oct", None, hash_algorithm, hash_algorithm.digest_size, sign, verify)
 
 
+def _digest_of(hash_algorithm: hashes.HashAlgorithm) -> Any:
+    """Return the constructor of `hashlib` for a hash: data of a few hundred bytes is hashed sooner there."""
+    return getattr(hashlib, hash_algorithm.name)
+
+
 def _rsa(name: str, scheme: padding.AsymmetricPadding, hash_algorithm: hashes.HashAlgorithm) -> Algorithm:
     """RSA signatures, PKCS #1 v1.5 or PSS (RFC 7518 §3.3, §3.5)."""
+    digest = _digest_of(hash_algorithm)
+    prehashed = Prehashed(hash_algorithm)
 
     def sign(private: Any, data: bytes) -> bytes:
-        return bytes(private.sign(data, scheme, hash_algorithm))
+        return bytes(private.sign(digest(data).digest(), scheme, prehashed))
 
     def verify(public: Any, data: bytes, signature: bytes) -> bool:
         try:
-            public.verify(signature, data, scheme, hash_algorithm)
+            public.verify(signature, digest(data).digest(), scheme, prehashed)
         except InvalidSignature:
             return False
         return True
@@ -92,10 +100,11 @@ def _pss(name: str, hash_algorithm: hashes.HashAlgorithm) -> Algorithm:
 
 def _ecdsa(name: str, curve: str, size: int, hash_algorithm: hashes.HashAlgorithm) -> Algorithm:
     """ECDSA with the signature as R || S, each `size` bytes long (RFC 7518 §3.4)."""
-    scheme = ec.ECDSA(hash_algorithm)
+    digest = _digest_of(hash_algorithm)
+    scheme = ec.ECDSA(Prehashed(hash_algorithm))
 
     def sign(private: Any, data: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(data, scheme))
+        r, s = decode_dss_signature(private.sign(digest(data).digest(), scheme))
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def verify(public: Any, data: bytes, signature: bytes) -> bool:
@@ -104,7 +113,8 @@ def _ecdsa(name: str, curve: str, size: int, hash_algorithm: hashes.HashAlgorith
         r = int.from_bytes(signature[:size], "big")
         s = int.from_bytes(signature[size:], "big")
         try:
-            public.verify(encode_dss_signature(r, s), data, scheme)  # refuses r and s outside of 1 … n - 1
+            # Refuses r and s outside of 1 … n - 1.
+            public.verify(encode_dss_signature(r, s), digest(data).digest(), scheme)
         except InvalidSignature:
             return False
         return True

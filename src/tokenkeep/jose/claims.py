@@ -94,7 +94,7 @@ def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) ->
     The order is issuer, audience, exp, nbf, iat, maximum age, maximum lifetime, sub, jti; the first failure is raised.
 
     Args:
-        claims: as `decode_frozen` returned them.
+        claims: as `decode_object` returned them, frozen.
         policy: what is accepted.
         now: seconds since the epoch.
 
@@ -106,27 +106,29 @@ def check_claims(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float) ->
     audience = claims.get("aud")
     if type(audience) is not str or audience not in policy._audiences:
         _check_audiences(claims, policy._audiences)
-    leeway = policy._leeway
     exp = claims.get("exp")
     if (type(exp) is not int and type(exp) is not float) or not 0 <= exp <= MAX_INSTANT:
-        raise _bad_instant(claims, "exp")
-    if now >= exp + leeway:
+        raise _missing_or(_bad_instant("exp"), claims)
+    if now >= exp + policy._leeway:
         raise TokenExpired(expired_at=_datetime(exp))
-    nbf = claims.get("nbf", 0)
-    if (type(nbf) is not int and type(nbf) is not float) or not 0 <= nbf <= MAX_INSTANT:
-        raise _bad_instant(claims, "nbf")
-    if nbf > now + leeway:
-        raise TokenNotYetValid(valid_from=_datetime(nbf))
-    iat = claims.get("iat", 0)
-    if (type(iat) is not int and type(iat) is not float) or not 0 <= iat <= MAX_INSTANT:
-        raise _bad_instant(claims, "iat")
-    if iat > now + leeway:
-        raise TokenNotYetValid("token issued in the future", claim="iat", valid_from=_datetime(iat))
+    latest = now + policy._leeway
+    if "nbf" in claims:
+        nbf = claims["nbf"]
+        if (type(nbf) is not int and type(nbf) is not float) or not 0 <= nbf <= MAX_INSTANT:
+            raise _bad_instant("nbf")
+        if nbf > latest:
+            raise TokenNotYetValid(valid_from=_datetime(nbf))
+    if "iat" in claims:
+        iat = claims["iat"]
+        if (type(iat) is not int and type(iat) is not float) or not 0 <= iat <= MAX_INSTANT:
+            raise _bad_instant("iat")
+        if iat > latest:
+            raise TokenNotYetValid("token issued in the future", claim="iat", valid_from=_datetime(iat))
     if policy._max_age is not None or policy._max_lifetime is not None:
         _check_age(claims, policy, now, exp)
-    if type(claims.get("sub", "")) is not str:
+    if "sub" in claims and type(claims["sub"]) is not str:
         raise ClaimInvalid("claim 'sub' is not a string", claim="sub")
-    if type(claims.get("jti", "")) is not str:
+    if "jti" in claims and type(claims["jti"]) is not str:
         raise ClaimInvalid("claim 'jti' is not a string", claim="jti")
 
 
@@ -170,9 +172,8 @@ def _check_age(claims: Mapping[str, Any], policy: ClaimsPolicy, now: float, exp:
         raise ClaimInvalid("claim 'exp' lies further from 'iat' than accepted", claim="exp")
 
 
-def _bad_instant(claims: Mapping[str, Any], name: str) -> ClaimError:
-    rule = f"claim '{name}' is not a number of seconds between 1970 and 9999"
-    return _missing_or(ClaimInvalid(rule, claim=name), claims)
+def _bad_instant(name: str) -> ClaimInvalid:
+    return ClaimInvalid(f"claim '{name}' is not a number of seconds between 1970 and 9999", claim=name)
 
 
 def _datetime(seconds: float) -> datetime:

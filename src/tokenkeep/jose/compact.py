@@ -4,11 +4,12 @@ Splits, joins and reads; it knows no keys and judges no signatures.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from tokenkeep.jose.encoding import decode_base64url, decode_frozen, encode_base64url, encode_object
+from tokenkeep.jose.encoding import decode_base64url, decode_object, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     AlgorithmNotAllowed,
     HeaderNotAccepted,
@@ -47,7 +48,8 @@ _EXTENSIONS: Final = ("crit", "b64")
 _RESERVED: Final = frozenset({"alg", "kid", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"})
 
 
-class Header(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Header:
     """A header that was read: its parameters, deeply immutable, and the ones the engine acts on."""
 
     parameters: Mapping[str, Any]
@@ -82,7 +84,7 @@ def open_token(token: str | bytes, max_size: int) -> Opened:
     if isinstance(token, str):
         if not token.isascii():
             raise MalformedToken("malformed token: not ASCII")
-        token = token.encode("ascii")
+        token = token.encode()
     signed, _, signature = token.rpartition(b".")
     segment, dot, payload = signed.partition(b".")
     if not dot or b"." in payload:
@@ -109,7 +111,7 @@ def decode_members(name: str, segment: bytes) -> dict[str, Any]:
         MalformedToken: not canonical base64url, or not a strict JSON object.
     """
     try:
-        return decode_frozen(decode_base64url(segment))
+        return decode_object(decode_base64url(segment), frozen=True)
     except MalformedBase64:
         raise MalformedToken(f"malformed token: the {name} is not canonical base64url") from None
     except MalformedJson:
@@ -151,7 +153,7 @@ def remember_header(segment: bytes, header: Header) -> None:
     """Keep the header of a correctly signed token, so that its like need not be read again."""
     if len(_remembered) >= _MAX_REMEMBERED:
         _remembered.clear()
-    _remembered[segment] = header._replace(segment=None)
+    _remembered[segment] = replace(header, segment=None)
 
 
 def check_header(header: Header, accepted: frozenset[str]) -> None:

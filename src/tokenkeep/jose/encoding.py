@@ -18,7 +18,6 @@ from tokenkeep.jose.errors import InvalidArgument, MalformedBase64, MalformedJso
 __all__ = [
     "MAX_DEPTH",
     "decode_base64url",
-    "decode_frozen",
     "decode_object",
     "encode_array",
     "encode_base64url",
@@ -34,10 +33,14 @@ MAX_DEPTH: Final = 32
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_STANDARD: Final = bytes({0x2D: 0x2B, 0x5F: 0x2F}.get(byte, byte) if byte in _ALPHABET else 0 for byte in range(256))
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FRAMES: Final = (b'"%b"', b"", b'"%b=="', b'"%b="')
-# By the length's remainder of four, the characters that may come last. They leave the bits that belong to no byte at
-# zero; no text leaves a remainder of one.
-_FINAL: Final = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+# By the length's remainder of four: what the text becomes inside, and the characters that may come last, None for all
+# of them. Those leave the bits that belong to no byte at zero; no text leaves a remainder of one.
+_SHAPES: Final[tuple[tuple[bytes, frozenset[int] | None], ...]] = (
+    (b'"%b"', None),
+    (b"", frozenset()),
+    (b'"%b=="', frozenset(b"AQgw")),
+    (b'"%b="', frozenset(b"AEIMQUYcgkosw048")),
+)
 
 
 def encode_base64url(data: bytes) -> str:
@@ -64,9 +67,9 @@ def decode_base64url(text: bytes | str) -> bytes:
     try:
         if isinstance(text, str):
             text = text.encode("ascii")
-        remainder = len(text) & 3
-        if not remainder or text[-1] in _FINAL[remainder]:
-            return _decode_bytes(_FRAMES[remainder] % text.translate(_TO_STANDARD))
+        frame, final = _SHAPES[len(text) & 3]
+        if final is None or text[-1] in final:
+            return _decode_bytes(frame % text.translate(_TO_STANDARD))
         rule = "impossible length, or not the canonical spelling"
     except (msgspec.MsgspecError, UnicodeEncodeError):
         rule = "a character outside of the alphabet"
@@ -88,39 +91,22 @@ _LONGEST_INTEGER: Final = 4300
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
-def decode_object(data: bytes) -> dict[str, Any]:
+def decode_object(data: bytes, *, frozen: bool = False) -> dict[str, Any]:
     """Read one strict JSON object.
 
     Strict means: UTF-8 without a byte order mark, an object at the top, no name twice in one object at any depth
     (compared after unescaping), no NaN or Infinity, no number that overflows a float, no lone surrogates, at most
     `MAX_DEPTH` levels, nothing but white space around it. The caller bounds the size.
 
-    Raises:
-        MalformedJson: for anything else.
-        WrongType: `data` is not bytes.
-    """
-    return _read(data)[0]
-
-
-def decode_frozen(data: bytes) -> dict[str, Any]:
-    """Read one strict JSON object as `decode_object` does, with everything in it read-only.
-
-    Objects inside become read-only mappings and arrays become tuples, all the way down. The outermost object is the
-    caller's own, to be wrapped in a `MappingProxyType` before it is handed on.
+    Args:
+        data: the text.
+        frozen: make objects inside read-only mappings and arrays tuples, all the way down. The outermost object is
+            the caller's own in any case, to be wrapped in a `MappingProxyType` before it is handed on.
 
     Raises:
         MalformedJson: not a strict JSON object.
         WrongType: `data` is not bytes.
     """
-    value, flat = _read(data)
-    if not flat:
-        for name, item in value.items():
-            value[name] = _frozen(item)
-    return value
-
-
-def _read(data: bytes) -> tuple[dict[str, Any], bool]:
-    """Return the object, and whether it is flat: without objects and arrays inside."""
     if type(data) is not bytes:
         raise WrongType(f"JSON is read from bytes, not from {type(data).__name__}")
     try:
@@ -137,7 +123,10 @@ def _read(data: bytes) -> tuple[dict[str, Any], bool]:
     # holds each name once: a second member of the same name would make the text longer than what is written.
     if (not flat and data.count(b"{") + data.count(b"[") > MAX_DEPTH) or _encode(value) != data:
         _check_structure(data, value)
-    return value, flat
+    if frozen and not flat:
+        for name, item in value.items():
+            value[name] = _frozen(item)
+    return value
 
 
 def _check_structure(data: bytes, value: dict[str, Any]) -> None:

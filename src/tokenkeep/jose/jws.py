@@ -20,7 +20,7 @@ from tokenkeep.jose.compact import (
     open_token,
     remember_header,
 )
-from tokenkeep.jose.encoding import decode_frozen, encode_base64url, encode_object
+from tokenkeep.jose.encoding import decode_object, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     AlgorithmNotAllowed,
     InvalidArgument,
@@ -153,7 +153,7 @@ def checked_keys(keys: object) -> Key | KeySet:
 
 
 def _thawed(header: bytes, payload: bytes) -> JwsContent:
-    return JwsContent(MappingProxyType(decode_frozen(header)), payload)
+    return JwsContent(MappingProxyType(decode_object(header, frozen=True)), payload)
 
 
 def _mistake(given: object, wanted: str) -> WrongType:

@@ -6,7 +6,7 @@ The only place of the engine that reads the clock (when `now` is None) and draws
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -36,7 +36,7 @@ from tokenkeep.jose.compact import (
     header_segment,
     open_token,
 )
-from tokenkeep.jose.encoding import decode_frozen, encode_base64url, encode_object
+from tokenkeep.jose.encoding import decode_object, encode_base64url, encode_object
 from tokenkeep.jose.errors import (
     ClaimMissing,
     InvalidArgument,
@@ -79,10 +79,8 @@ class UnverifiedToken(NamedTuple):
 
 
 _Token = TypeVar("_Token", VerifiedToken, UnverifiedToken)
-# What calling the class does, without a function of Python in between.
-_verified: Final[Callable[[tuple[Mapping[str, Any], Mapping[str, Any]]], VerifiedToken]] = partial(
-    tuple.__new__, VerifiedToken
-)
+# What calling a class of named tuples does, without a function of Python in between.
+_new: Final = tuple.__new__
 
 
 def issue(
@@ -236,7 +234,7 @@ def verify_with_policy(
     if claims is None:
         claims = decode_members("payload", payload)
     check_claims(claims, policy, moment)
-    return _verified((header.parameters, MappingProxyType(claims)))
+    return _new(VerifiedToken, (header.parameters, MappingProxyType(claims)))
 
 
 def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> UnverifiedToken:
@@ -254,7 +252,8 @@ def decode_unverified(token: str | bytes, *, max_size: int = MAX_TOKEN_SIZE) -> 
 
 def _thawed(kind: type[_Token], header: bytes, claims: bytes) -> _Token:
     """Return a token that was copied or pickled, as immutable as it was."""
-    return kind(MappingProxyType(decode_frozen(header)), MappingProxyType(decode_frozen(claims)))
+    read = partial(decode_object, frozen=True)
+    return kind(MappingProxyType(read(header)), MappingProxyType(read(claims)))
 
 
 _remembered_policy: Final = lru_cache(maxsize=256)(ClaimsPolicy)
