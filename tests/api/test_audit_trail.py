@@ -291,6 +291,7 @@ TRAIL: Final[dict[str, tuple[Act, list[Told]]]] = {
         lambda scene: scene.call("GET", "/revocations", bearer=scene.root.access),
         [("request_refused", "refused", "anyone", None)],
     ),
+    "GET /tokenkeep.js": (lambda scene: scene.call("GET", "/tokenkeep.js"), []),
     "GET /livez": (lambda scene: scene.call("GET", "/livez"), []),
     "GET /readyz": (lambda scene: scene.call("GET", "/readyz"), []),
     "GET /metrics": (lambda scene: scene.call("GET", "/metrics"), []),

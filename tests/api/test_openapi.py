@@ -378,6 +378,7 @@ def _broken(*_: Any, **__: Any) -> None:
 UNPROVOKABLE = {
     ("/livez", "internal_error"),
     ("/metrics", "internal_error"),
+    ("/tokenkeep.js", "internal_error"),
     ("/openapi.json", "internal_error"),
     ("/me", "storage_unavailable"),
 }
@@ -472,6 +473,7 @@ SUCCESSES: dict[str, Callable[[Caller, Login], Awaitable[httpx2.Response]]] = {
     "get /revocations": lambda call, _: call("GET", "/revocations", bearer=FEED_TOKEN),
     "get /livez": lambda call, _: call("GET", "/livez"),
     "get /readyz": lambda call, _: call("GET", "/readyz"),
+    "get /tokenkeep.js": lambda call, _: call("GET", "/tokenkeep.js"),
     "get /metrics": lambda call, _: Caller(call.server, "127.0.0.1")("GET", "/metrics"),
     "get /openapi.json": lambda call, _: call("GET", "/openapi.json"),
     "post /password": lambda call, session: call(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
 
 from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.revalidation import revalidated
 from tokenkeep.api.schemas import KeyTimetable, PlannedSigningKey, RotationRequest
 from tokenkeep.domain.key_rotation import PlannedKey
 from tokenkeep.domain.signing_keys import KeyState, parse_key_id
@@ -16,15 +16,7 @@ from tokenkeep.domain.signing_keys import KeyState, parse_key_id
 async def jwks(call: Call[Any]) -> Answer:
     """Publish the public keys with which access tokens are verified."""
     document = msgspec.json.encode(call.services.key_ring.public_keys().to_jwks())
-    tag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
-    headers = {
-        "Cache-Control": f"public, max-age={call.services.key_set_age}",
-        "ETag": tag,
-        "Access-Control-Allow-Origin": "*",
-    }
-    if call.if_none_match is not None and _names(call.if_none_match, tag):
-        return Answer(b"", headers, not_modified=True)
-    return Answer(document, headers)
+    return revalidated(document, call.if_none_match, cache_control=f"public, max-age={call.services.key_set_age}")
 
 
 async def list_keys(call: Call[Any]) -> Answer:
@@ -66,8 +58,3 @@ def _key(planned: PlannedKey) -> PlannedSigningKey:
 
 def _seconds(milliseconds: int | None) -> int | None:
     return None if milliseconds is None else milliseconds // 1000
-
-
-def _names(if_none_match: str, tag: str) -> bool:
-    """Tell whether the client has the document already, by the weak comparison of RFC 9110 §13.1.2."""
-    return any(each.strip().removeprefix("W/") in {tag, "*"} for each in if_none_match.split(","))

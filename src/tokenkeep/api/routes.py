@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenkeep.api import accounts, forward_auth, keys, operations, revocations, sessions
+from tokenkeep.api import accounts, forward_auth, keys, operations, pages, revocations, sessions
 from tokenkeep.api.admin_routes import ADMIN_ROUTES
 from tokenkeep.api.endpoint import Endpoint, Guard
 from tokenkeep.api.schemas import (
@@ -121,6 +121,16 @@ ROUTES: Final = (
         keys.jwks,
         JwkSet,
         "Publish the keys that verify access tokens.",
+        revalidated=True,
+    ),
+    Endpoint(
+        "GET",
+        "/tokenkeep.js",
+        Guard.PUBLIC,
+        pages.browser_client,
+        None,
+        "Serve the browser client.",
+        text=pages.SCRIPT,
         revalidated=True,
     ),
     Endpoint("GET", "/livez", Guard.PUBLIC, operations.livez, Health, "Tell that the process runs."),

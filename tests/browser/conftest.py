@@ -1,0 +1,109 @@
+"""A real browser, a real server, and pages of two origins that use the browser client."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import BrowserContext, Page, Request, Route, async_playwright
+
+from tests.browser.neighbour import PAGE, POLICY, SCRIPT, Neighbour
+from tests.ports import free_port
+from tests.system.server_process import ServerProcess
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+# Some pages are made up on their way into the browser, which asks people before these may reach this machine.
+ARGUMENTS = ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"]
+PASSWORD = "correct-horse-battery"
+AUDIENCE = "https://orders.example.com"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder, and skip it where there is no browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for mark in (pytest.mark.browser, pytest.mark.system, pytest.mark.xdist_group("browser")):
+                item.add_marker(mark)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason=f"no browser: none of {', '.join(BROWSERS)} is installed"))
+
+
+class Profile:
+    """One browser profile: its tabs share cookies and, origin by origin, a session."""
+
+    def __init__(self, context: BrowserContext, server: ServerProcess, neighbour: Neighbour) -> None:
+        self.context = context
+        self.neighbour = neighbour
+        self._server = server
+        self.sent: list[Request] = []
+        context.on("request", lambda request: self.sent.append(request))  # noqa: PLW0108  (it takes no built-in)
+
+    async def tab(self, origin: str | None = None) -> Page:
+        """Open the page in another tab; at the issuer's own origin unless another is named."""
+        page = await self.context.new_page()
+        await page.goto(f"{origin or self._server.url}/page")
+        await page.wait_for_function("window.auth !== undefined")
+        return page
+
+    def posts(self, path: str) -> int:
+        """Return how many POST requests to a path of the server were sent."""
+        return sum(each.method == "POST" and urlsplit(each.url).path == path for each in self.sent)
+
+    async def answer(self, path: str, *, status: int, body: str, headers: dict[str, str]) -> None:
+        """Have requests to a path of the server answered in its place, until `unroute`."""
+
+        async def fulfil(route: Route) -> None:
+            await route.fulfill(status=status, body=body, content_type="application/problem+json", headers=headers)
+
+        await self.context.route(self._server.url + path, fulfil)
+
+    async def let_through(self, path: str) -> None:
+        """Have the server answer by itself again."""
+        await self.context.unroute(self._server.url + path)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with two accounts, which allows the neighbour's origin."""
+    neighbour = f"http://127.0.0.1:{free_port()}"
+    directory = tmp_path_factory.mktemp("browser")
+    with ServerProcess(directory, allowed_origins=neighbour, audiences=AUDIENCE) as process:
+        process.start()
+        process.add_user("Ada", PASSWORD, role="admin")
+        process.add_user("Bob", PASSWORD)
+        yield process
+
+
+@pytest.fixture(scope="module")
+def neighbour(server: ServerProcess) -> Iterator[Neighbour]:
+    """Pages and an API of another origin on the same site."""
+    allowed = server.arguments[server.arguments.index("--allowed-origins") + 1]
+    with Neighbour(urlsplit(allowed).port or 0, issuer=server.url) as running:
+        yield running
+
+
+@pytest.fixture
+async def profile(server: ServerProcess, neighbour: Neighbour) -> AsyncIterator[Profile]:
+    """A fresh browser profile."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        context = await browser.new_context()
+        context.set_default_timeout(30_000)
+        policy = POLICY.format(issuer=server.url)
+
+        async def page(route: Route) -> None:
+            headers = {"Content-Security-Policy": policy}
+            await route.fulfill(body=PAGE, content_type="text/html", headers=headers)
+
+        async def script(route: Route) -> None:
+            await route.fulfill(body=SCRIPT.format(issuer=server.url), content_type="text/javascript")
+
+        await context.route(f"{server.url}/page", page)
+        await context.route(f"{server.url}/page.js", script)
+        neighbour.authorizations.clear()
+        yield Profile(context, server, neighbour)
+        await browser.close()
