@@ -129,7 +129,7 @@ def test_audiences_come_as_any_list(audience):
 
 
 @pytest.mark.parametrize(
-    "audience", [b"api", iter([AUDIENCE]), {AUDIENCE: 1}, 5, [5], (b"x",), [[AUDIENCE]], [None], Names(5)]
+    "audience", [b"api", b"", iter([AUDIENCE]), {AUDIENCE: 1}, 5, [5], (b"x",), [[AUDIENCE]], [None], Names(5)]
 )
 def test_other_things_are_no_audience(audience):
     """Bytes, iterators, mappings and lists of what is no text are refused as arguments."""

@@ -225,6 +225,13 @@ def test_other_shapes_are_malformed(token):
         assert caught.value.message.startswith("malformed token: ")
 
 
+def test_what_is_no_text_at_all_is_malformed():
+    """Half a character outside of the basic plane, which cannot be encoded, is refused like any other foreign one."""
+    for presented in (f"{TOKEN}\ud800", "\udfff"):
+        with pytest.raises(MalformedToken, match=r"not ASCII$"):
+            verify(presented)
+
+
 def test_an_empty_header_is_told():
     """Nothing before the first dot is no header, and said to be none."""
     with pytest.raises(MalformedToken, match=r"no header$"):
