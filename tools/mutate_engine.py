@@ -81,6 +81,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("jwk", "without: ''"): "no curve is named None; only the type checker asks",
     ("jwt", "never: isinstance(error, WrongType)"): "a short cut: the constructor finds the same mistake once more",
     ("jwt", "never: plain"): "a short cut: the names are read one by one, and are the same",
+    (
+        "key_encodings",
+        "upper only: 0 <= size - (last - first) <= _MOST_BLANKS",
+    ): "a short cut: where there are more bytes than a point has, there is no place to begin at",
     ("key_encodings", "one more: _LAYERS: Final = 2"): "a bound on how far is looked: further finds more, never less",
     ("key_encodings", "one more: _LEADING_WORDS: Final = 3"): "as above",
     ("key_encodings", "one more: _MOST_BLANKS: Final = 4"): "as above",

@@ -206,11 +206,21 @@ def test_spelt_secrets_are_not_taken_for_points(size):
         b"\x30\x22" + hashlib.sha256(b"y").digest() + b"abcd",
         b"\\u006b is an escape but this is no JSON at all {",
         b'["\\u006b", "is an escape in JSON without a key in it"]',
+        b"\x31\x2b\x02\x01\x01\x04\x26" + hashlib.sha256(b"z").digest() + b"abcdef",
+        b"\x30\x22\x02\x01\x01\x04\x1d" + hashlib.sha256(b"z").digest()[:29],
     ],
 )
 def test_secrets_that_look_a_little_like_keys_are_secrets(secret):
     """Identification is positive: what only begins like a key is a secret."""
     assert Key.from_secret(secret).alg == "HS256"
+
+
+def test_the_shortest_of_what_is_recognised_is_refused():
+    """A structure of 37 bytes, a run of 24 characters, and a point of which four bytes are blanks are keys."""
+    refused_as_key(b"\x30\x23\x02\x01\x01\x04\x1e" + hashlib.sha256(b"z").digest()[:30])
+    refused_as_key(b64(b'{"kty":"oct","k":1').encode() + b"~!@#$%^&")
+    blank = next(point for n in range(64) if encoding_of_key(point := b"\x02" + bytes(27) + bytes([n]) + b" \n\t "))
+    refused_as_key(blank)
 
 
 def test_a_quarter_of_nothing_is_refused_by_accident():
