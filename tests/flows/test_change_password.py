@@ -11,8 +11,8 @@ from tests.settable_clock import START
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidCredentials, InvalidField, NoValidRefreshToken
 from tokenkeep.domain.sessions import Client, Delivery
-from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.replace_password import Passwords
 
 NEW_PASSWORD = "another-good-password"
 

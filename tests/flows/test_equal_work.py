@@ -21,7 +21,7 @@ from tests.flows import prepared
 from tests.flows.stage import FIREFOX, PASSWORD, Stage, count_checks
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.password_hashes import BcryptCost
-from tokenkeep.flows.change_password import Passwords
+from tokenkeep.flows.replace_password import Passwords
 from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.settings import Settings
 

@@ -11,7 +11,7 @@ from tests.flows.stage import FIREFOX, PASSWORD, Stage
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidField
-from tokenkeep.flows.change_password import Passwords
+from tokenkeep.flows.replace_password import Passwords
 from tokenkeep.passwords import Argon2Parameters
 from tokenkeep.passwords import strength as measuring
 from tokenkeep.server import AuthServer
