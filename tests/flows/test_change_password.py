@@ -44,6 +44,14 @@ async def test_everything_of_before_ends(stage: Stage, ada: Account):
     assert (event["actor"], event["account_id"], event["user_agent"]) == (ada.id, ada.id, "curl")
 
 
+async def test_a_change_is_no_login(stage: Stage, ada: Account):
+    """When the account last logged in is not when its password was changed."""
+    pair = await stage.login()
+    stage.clock.advance(1_000)
+    await change(stage, pair)
+    assert (await stage.account())["last_login_at"] == START
+
+
 @pytest.mark.parametrize("delivery", list(Delivery))
 async def test_new_session_is_delivered_as_the_old_one(stage: Stage, ada: Account, delivery: Delivery):
     """A program gets the new token in the body, a browser in the cookie."""
