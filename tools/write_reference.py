@@ -51,7 +51,8 @@ PROBLEMS = {
         "browser; another application on the same host may have set the second one.",
     ),
     "invalid_credentials": Entry(
-        "The name is unknown, the password is wrong, or the account is disabled. These are not told apart on purpose.",
+        "The name is unknown, the password is wrong, it was a temporary one and its 24 hours are over, or the account "
+        "is disabled. These are not told apart on purpose.",
         "Check the name with `tokenkeep users list`. Set another password with `tokenkeep users set-password NAME`, or "
         "let a disabled account in again with `tokenkeep users enable NAME`.",
     ),
@@ -85,6 +86,10 @@ PROBLEMS = {
         "The token is good, but the account's role does not suffice. For administrators: the role was taken away, or "
         "all sessions were ended, a moment ago.",
         "Give the account the role: `tokenkeep users set-role NAME ROLE`. The next refresh carries it.",
+    ),
+    "password_change_required": Entry(
+        "The password is right, but a temporary one: it is good for setting another one only, within 24 hours.",
+        "Log in once more with the same password and `newPassword` beside it.",
     ),
     "cross_site": Entry(
         "The page that sent the request is of another origin than the issuer's. `http://localhost:8000` and "

@@ -56,6 +56,7 @@ from tokenkeep.flows.read_now import ReadNow
 from tokenkeep.flows.recover import Recover
 from tokenkeep.flows.refresh import Refresh
 from tokenkeep.flows.register import Register
+from tokenkeep.flows.replace_password import ReplacePassword
 from tokenkeep.flows.revoke import Revoker
 from tokenkeep.flows.revoke_key import RevokeKey
 from tokenkeep.flows.revoke_token import RevokeToken
@@ -182,6 +183,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     tokens = TokenIssuer(key_ring, families, token_policy(settings))
     opener = OpenSession(families, claims, tokens, revoker)
     new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
+    replacer = ReplacePassword(storage, new_passwords, opener, revoker)
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
     limiter = outside.shared.limiter if outside.shared else MemoryLimiter(outside.clock)
     admission = Admission(LimitAttempts(limiter, limit_policy(settings)), refusals)
@@ -225,10 +227,10 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         follow_revocations=follow_revocations,
         publish_revocations=publish_revocations,
         services=Services(
-            login=Login(storage, check_password, opener),
+            login=Login(storage, check_password, opener, replacer),
             refresh=Refresh(storage, families, claims, tokens, revoker, admission=admission),
             logout=Logout(storage, revoker, families, admission.limits),
-            change_password=ChangePassword(storage, check_password, new_passwords, opener, revoker),
+            change_password=ChangePassword(storage, check_password, opener, replacer),
             list_sessions=ListSessions(storage),
             end_sessions=EndSessions(storage, revoker),
             expel=Expel(storage, revoker),

@@ -34,6 +34,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_token": (401, "Invalid token"),
     "invalid_feed_token": (401, "The feed token is missing or wrong"),
     "forbidden": (403, "Forbidden"),
+    "password_change_required": (403, "Password change required"),
     "cross_site": (403, "Cross-site request refused"),
     "https_required": (403, "Use https; plain http is accepted from the trusted proxies only"),
     "not_found": (404, "Not found"),

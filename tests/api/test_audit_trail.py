@@ -15,6 +15,7 @@ from tests.api.caller import PASSWORD, Caller, Login
 from tests.api.test_operations import database_of
 from tests.settable_clock import START, SettableClock
 from tokenkeep.api.routes import routes_served
+from tokenkeep.domain.accounts import TEMPORARY_FOR
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.sessions import RefreshToken
 from tokenkeep.flows.ports import Transaction
@@ -48,12 +49,13 @@ class Scene:
 
 @pytest.fixture
 async def scene(settings: Settings, clock: SettableClock) -> AsyncIterator[Scene]:
-    """A server that serves every route, with Ada, Root and the disabled Eve."""
+    """A server that serves every route, with Ada, Root, the disabled Eve, and Hedy with a temporary password."""
     changed = replace(settings, registration=True, feed_token=Secret(FEED_TOKEN))
     async with AuthServer(changed, clock=clock) as server:
         call = Caller(server)
         await server.accounts.create("Eve", PASSWORD, role="user", actor="operator")
         await server.accounts.disable("Eve", actor="operator")
+        await server.accounts.create("Hedy", WRONG, role="user", actor="operator", temporary=True)
         ids = {account.name.lower(): account.id for account in await server.accounts.list()}
         yield Scene(call, clock, await call.login("Ada"), await call.login("Root"), ids)
 
@@ -66,6 +68,17 @@ Told = tuple[str, str, str, str | None]
 async def login(scene: Scene, name: str = "Ada", password: str = PASSWORD, **options: Any) -> httpx2.Response:
     """Try to log in."""
     return await scene.call("POST", "/login", json={"name": name, "password": password}, **options)
+
+
+async def replace_password(scene: Scene, name: str, password: str, new: str = "another-good-password") -> None:
+    """Try to log in with a password, and to set another one by it."""
+    await scene.call("POST", "/login", json={"name": name, "password": password, "newPassword": new})
+
+
+async def come_too_late(scene: Scene) -> None:
+    """Log in with a temporary password that has ended."""
+    scene.clock.advance(TEMPORARY_FOR)
+    await replace_password(scene, "Hedy", WRONG)
 
 
 async def reuse(scene: Scene) -> None:
@@ -149,6 +162,26 @@ TRAIL: Final[dict[str, tuple[Act, list[Told]]]] = {
     "POST /login when disabled": (
         lambda scene: login(scene, "Eve"),
         [("login_refused", "refused", "anyone", "eve")],
+    ),
+    "POST /login with a temporary password": (
+        lambda scene: login(scene, "Hedy", WRONG),
+        [("login_refused", "refused", "anyone", "hedy")],
+    ),
+    "POST /login with a temporary password and a new one": (
+        lambda scene: replace_password(scene, "Hedy", WRONG),
+        [("session_started", "done", "hedy", "hedy"), ("password_changed", "done", "hedy", "hedy")],
+    ),
+    "POST /login with a temporary password and a bad one": (
+        lambda scene: replace_password(scene, "Hedy", WRONG, "short"),
+        [("login_refused", "refused", "anyone", "hedy")],
+    ),
+    "POST /login with a temporary password that has ended": (
+        come_too_late,
+        [("login_refused", "refused", "anyone", "hedy")],
+    ),
+    "POST /login with a lasting password and a new one": (
+        lambda scene: replace_password(scene, "Ada", PASSWORD),
+        [("login_refused", "refused", "anyone", "ada")],
     ),
     "POST /login from another site": (
         lambda scene: login(scene, headers={"Origin": "https://evil.example"}),

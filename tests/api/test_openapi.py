@@ -299,6 +299,11 @@ class Provoker:
         self.monkeypatch.setattr(graph.key_ring, "public_keys", _broken)
         return await self.send()
 
+    async def password_change_required(self) -> httpx2.Response:
+        accounts = self.call.server.accounts
+        await accounts.set_password("Root", PASSWORD, actor="operator", temporary=True)
+        return await self.send()
+
     async def unavailable(self) -> httpx2.Response:
         follow = self.call.server.graph.follow_revocations
         self.monkeypatch.setattr(follow, "_revision", None)

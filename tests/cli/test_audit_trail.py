@@ -90,6 +90,10 @@ TRAIL: Final[dict[str, tuple[Call, list[tuple[str, str]]]]] = {
         lambda _: (["users", "add", "Grace", "--password-stdin"], PASSWORD),
         [("account_created", "operator")],
     ),
+    "users add --temporary": (
+        lambda _: (["users", "add", "Grace", "--temporary", "--password-stdin"], PASSWORD),
+        [("account_created", "operator")],
+    ),
     "users import": (
         lambda ada: (["users", "import", str(file_of_one(ada.data.parent / "people.jsonl"))], ""),
         [("account_imported", "operator")],
@@ -100,6 +104,10 @@ TRAIL: Final[dict[str, tuple[Call, list[tuple[str, str]]]]] = {
     "users set-role": (lambda _: (["users", "set-role", "Ada", "admin"], ""), [("role_changed", "operator")]),
     "users set-password": (
         lambda _: (["users", "set-password", "Ada", "--password-stdin"], "another-good-password"),
+        [("password_set", "operator")],
+    ),
+    "users set-password --temporary": (
+        lambda _: (["users", "set-password", "Ada", "--temporary", "--password-stdin"], "another-good-password"),
         [("password_set", "operator")],
     ),
     "users delete": (lambda _: (["users", "delete", "Ada", "--yes"], ""), [("account_deleted", "operator")]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from tokenkeep.cli import users
+from tokenkeep.cli.terminal import instant_text
+from tokenkeep.domain.accounts import TEMPORARY_FOR
 from tokenkeep.passwords import Argon2Parameters
 from tokenkeep.passwords.argon2id import Argon2id
 
@@ -132,7 +135,7 @@ def test_accounts_are_listed(run: Run, ada: Path):
         ("Ada", "user", False),
         ("Grace", "admin", True),
     ]
-    assert listed[0].keys() == {"id", "name", "role", "disabled", "createdAt", "lastLoginAt"}
+    assert listed[0].keys() == {"id", "name", "role", "disabled", "createdAt", "lastLoginAt", "passwordExpiresAt"}
     assert listed[0]["id"] == account(ada)["id"]
     assert "argon2" not in outcome.out
 
@@ -251,6 +254,42 @@ def test_password_is_set(run: Run, ada: Path):
         assert refused.code == 1
         assert weak not in refused.complaint
     assert opens(ada, "another-good-password")
+
+
+@pytest.mark.parametrize("command", ["add", "set-password"])
+def test_temporary_password_is_told_with_its_end(run: Run, data: Path, command: str):
+    """It says until when the password must be replaced, the list tells programs; one that lasts takes its place."""
+    if command == "set-password":
+        assert run("users", "add", "Ada", "--password-stdin", stdin=PASSWORD).code == 0
+    before = time.time_ns() // 1_000_000
+    outcome = run("users", command, "Ada", "--temporary", "--password-stdin", stdin="for-one-thing-only-7\n")
+    assert outcome.code == 0
+    end = account(data)["password_expires_at"]
+    assert before + TEMPORARY_FOR <= end <= time.time_ns() // 1_000_000 + TEMPORARY_FOR
+    assert outcome.out.endswith(f"; it is temporary and must be replaced by {instant_text(end)} UTC\n")
+    [listed] = [json.loads(line) for line in run("users", "list", "--json").out.splitlines()]
+    assert listed["passwordExpiresAt"] == end
+    assert opens(data, "for-one-thing-only-7")
+    assert run("users", "set-password", "Ada", "--password-stdin", stdin=PASSWORD).out == "Ada has a new password\n"
+    assert account(data)["password_expires_at"] is None
+    assert opens(data, PASSWORD)
+
+
+@pytest.mark.parametrize("command", ["add", "set-password"])
+def test_temporary_password_obeys_the_rules(run: Run, data: Path, command: str):
+    """What may not be a password may not be one for a day either."""
+    run("users", "add", "Eve", "--password-stdin", stdin=PASSWORD)
+    refused = run("users", command, "Eve" if command == "set-password" else "Ada", "--temporary", "--password-stdin")
+    assert refused.code == 1
+    assert "at least 15 characters" in refused.complaint
+
+
+@pytest.mark.parametrize("command", ["add", "set-password"])
+def test_help_says_how_long_a_temporary_password_lasts(run: Run, folder: Path, command: str):
+    """The number of hours is in the help of both commands."""
+    assert "The first login must replace the password, within 24 hours." in " ".join(
+        run("users", command, "--help").out.split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenkeep.domain.accounts import (
+    TEMPORARY_FOR,
     Account,
     PasswordPolicy,
     check_new_password,
     normalise_password,
     parse_name,
     parse_role,
+    password_end,
+    require_other,
+    require_successor,
 )
-from tokenkeep.domain.errors import InvalidField
+from tokenkeep.domain.errors import InvalidField, PasswordChangeRequired
 from tokenkeep.domain.identifiers import account_id
 
 ADA = parse_name("Ada")
@@ -314,3 +318,59 @@ def test_account_is_disabled_since_an_instant(disabled_at: int | None, disabled:
     """Any instant, even 0, means disabled."""
     account = Account(account_id(bytes(16)), "Ada", "ada", "user", 1, 0, disabled_at=disabled_at)
     assert account.disabled is disabled
+
+
+def test_temporary_passwords_end_after_a_day():
+    """A password that is set for a while ends 24 hours later; any other has no end."""
+    assert TEMPORARY_FOR == 24 * 60 * 60 * 1000
+    assert password_end(1_000, temporary=True) == 86_401_000
+    assert password_end(1_000, temporary=False) is None
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "disabled_at", "temporary", "expired", "checked"),
+    [
+        (None, None, False, False, "hash"),
+        (101, None, True, False, "hash"),
+        (100, None, True, True, None),
+        (99, None, True, True, None),
+        (0, None, True, True, None),
+        (None, 7, False, False, None),
+        (101, 7, True, False, None),
+    ],
+)
+def test_what_is_checked_at_an_instant(
+    expires_at: int | None, disabled_at: int | None, temporary: bool, expired: bool, checked: str | None
+):
+    """At instant 100: a temporary password counts before its end, and nobody's counts in a disabled account."""
+    account = Account(
+        account_id(bytes(16)), "Ada", "ada", "user", 1, 0, "hash", disabled_at, password_expires_at=expires_at
+    )
+    assert account.has_temporary_password is temporary
+    assert account.password_expired(100) is expired
+    assert account.hash_to_check(100) == checked
+
+
+def test_an_account_without_a_password_has_nothing_to_check():
+    """Where there is no hash, none is returned at any instant."""
+    assert Account(account_id(bytes(16)), "Ada", "ada", "user", 1, 0).hash_to_check(0) is None
+
+
+def test_a_temporary_password_needs_a_successor():
+    """It is refused without a new one; a lasting password is refused with one, under the field's name."""
+    lasting = Account(account_id(bytes(16)), "Ada", "ada", "user", 1, 0, "hash")
+    temporary = Account(account_id(bytes(16)), "Ada", "ada", "user", 1, 0, "hash", password_expires_at=5)
+    assert require_successor(temporary, "") == ""
+    with pytest.raises(PasswordChangeRequired):
+        require_successor(temporary, None)
+    with pytest.raises(InvalidField, match="POST /password") as refusal:
+        require_successor(lasting, "new")
+    assert refusal.value.field == "newPassword"
+
+
+def test_a_successor_is_another_one():
+    """The same text is refused under the field's name; any other, also in another case, is not."""
+    require_other("Secret", "secret", field="newPassword")
+    with pytest.raises(InvalidField) as refusal:
+        require_other("secret", "secret", field="newPassword")
+    assert refusal.value.field == "newPassword"

@@ -11,6 +11,7 @@ LEAVES = [
     (errors.InvalidRefreshToken, "invalid_refresh_token", "Invalid refresh token"),
     (errors.NameTaken, "name_taken", "Name already taken"),
     (errors.NotFound, "not_found", "Not found"),
+    (errors.PasswordChangeRequired, "password_change_required", "Password change required"),
     (errors.Forbidden, "forbidden", "Forbidden"),
     (errors.StorageUnavailable, "storage_unavailable", "Temporarily unavailable"),
     (errors.HashingBusy, "busy", "Too many logins at once, try again shortly"),

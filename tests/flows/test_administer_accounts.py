@@ -36,6 +36,7 @@ async def test_account_is_created(stage: Stage):
         "created_at": START,
         "last_login_at": None,
         "disabled_at": None,
+        "password_expires_at": None,
     }
     assert len(account.id) == 22
     assert stored["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")

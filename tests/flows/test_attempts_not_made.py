@@ -14,8 +14,8 @@ from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import HashingBusy, InvalidCredentials, Throttled
 from tokenkeep.domain.limits import FREE_FAILURES, NEWCOMER
 from tokenkeep.domain.sessions import Client
-from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.replace_password import Passwords
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 from tokenkeep.settings.kinds import Rate

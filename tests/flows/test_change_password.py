@@ -11,8 +11,8 @@ from tests.settable_clock import START
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import InvalidCredentials, InvalidField, NoValidRefreshToken
 from tokenkeep.domain.sessions import Client, Delivery
-from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.replace_password import Passwords
 
 NEW_PASSWORD = "another-good-password"
 
@@ -42,6 +42,14 @@ async def test_everything_of_before_ends(stage: Stage, ada: Account):
     assert await stage.login(password=NEW_PASSWORD)
     [event] = await stage.events("password_changed")
     assert (event["actor"], event["account_id"], event["user_agent"]) == (ada.id, ada.id, "curl")
+
+
+async def test_a_change_is_no_login(stage: Stage, ada: Account):
+    """When the account last logged in is not when its password was changed."""
+    pair = await stage.login()
+    stage.clock.advance(1_000)
+    await change(stage, pair)
+    assert (await stage.account())["last_login_at"] == START
 
 
 @pytest.mark.parametrize("delivery", list(Delivery))

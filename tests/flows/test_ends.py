@@ -12,9 +12,9 @@ from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.errors import NoValidRefreshToken
 from tokenkeep.domain.sessions import RefreshToken
 from tokenkeep.flows.authority import Authority
-from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.find_account import by_id
 from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.replace_password import Passwords
 from tokenkeep.storage.sql.revocations import SqlRevocations
 
 GRACE = 10_000

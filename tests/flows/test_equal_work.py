@@ -19,9 +19,10 @@ import pytest
 
 from tests.flows import prepared
 from tests.flows.stage import FIREFOX, PASSWORD, Stage, count_checks
+from tokenkeep.domain.accounts import TEMPORARY_FOR
 from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.password_hashes import BcryptCost
-from tokenkeep.flows.change_password import Passwords
+from tokenkeep.flows.replace_password import Passwords
 from tokenkeep.passwords.argon2id import Argon2id
 from tokenkeep.settings import Settings
 
@@ -46,6 +47,8 @@ def cheap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def people(stage: Stage) -> None:
     """Add one account of each sort that cannot log in with the wrong password."""
+    await stage.server.accounts.create("Expired", PASSWORD, role="user", actor="operator", temporary=True)
+    stage.clock.advance(TEMPORARY_FOR)
     for name in ("Ada", "Disabled", "Passwordless", "Unreadable", "Beyond"):
         await stage.add(name)
     await stage.server.accounts.disable("Disabled", actor="operator")
@@ -74,6 +77,8 @@ async def with_bcrypt(stage: Stage, exponent: int) -> None:
         ("Nobody", WRONG),
         ("Disabled", WRONG),
         ("Disabled", PASSWORD),
+        ("Expired", WRONG),
+        ("Expired", PASSWORD),
         ("Passwordless", WRONG),
         ("Unreadable", WRONG),
         ("Beyond", WRONG),
@@ -110,10 +115,11 @@ async def test_wrong_current_password_is_one_check(stage: Stage, monkeypatch: py
 
 
 async def refused_in(stage: Stage, name: str) -> float:
-    """Return how many seconds a refused login takes."""
+    """Return how many seconds a refused login takes; a password that has ended is the one that was right."""
+    password = PASSWORD if name == "Expired" else WRONG
     began = time.perf_counter()
     with pytest.raises(InvalidCredentials):
-        await stage.login(name, WRONG)
+        await stage.login(name, password)
     return time.perf_counter() - began
 
 
@@ -153,7 +159,7 @@ async def test_no_time_tells_who_exists(cheap: None, stage: Stage):
     """Over a hundred mixed rounds, no sort of account differs from a wrong password by half the time of a hash."""
     await people(stage)
     bound = await own_time(stage) / 2
-    names = ["Ada", "Nobody", "Disabled", "Passwordless", "Unreadable", "Beyond"]
+    names = ["Ada", "Nobody", "Disabled", "Expired", "Passwordless", "Unreadable", "Beyond"]
     found = await differences(names, lambda name: refused_in(stage, name))
     assert {name: off for name, off in found.items() if abs(off) > bound} == {}, (found, bound)
 
@@ -166,6 +172,6 @@ async def test_no_time_tells_who_was_imported(cheap: None, stage: Stage, exponen
     await with_bcrypt(stage, exponent)
     imported = bcrypt.hashpw(b"", bcrypt.gensalt(exponent))
     bound = abs(least(lambda: bcrypt.checkpw(b"x", imported)) - await own_time(stage)) / 2
-    names = ["Ada", "Imported", "Nobody", "Disabled", "Passwordless", "Beyond"]
+    names = ["Ada", "Imported", "Nobody", "Disabled", "Expired", "Passwordless", "Beyond"]
     found = await differences(names, lambda name: refused_in(stage, name))
     assert {name: off for name, off in found.items() if abs(off) > bound} == {}, (found, bound)

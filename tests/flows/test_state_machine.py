@@ -35,8 +35,8 @@ from tests.settable_clock import START, SettableClock
 from tokenkeep.domain.errors import InvalidCredentials, InvalidRefreshToken, NotFound, NoValidRefreshToken
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
-from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
+from tokenkeep.flows.replace_password import Passwords
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings
 

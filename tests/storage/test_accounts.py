@@ -82,6 +82,77 @@ async def test_a_login_takes_the_account_as_it_was_read(storage: SqlStorage):
     assert await load_account(storage, bob) == bob
 
 
+async def test_a_temporary_password_is_stored_with_its_end(storage: SqlStorage):
+    """An account can be added with one, is found with its end by every way, and keeps it through other changes."""
+    ada = await store_account(storage, an_account("Ada", password_expires_at=NOW + 9))
+    session = await store_session(storage, ada)
+    assert await load_account(storage, ada) == ada
+    assert await storage.read(lambda tx: tx.accounts.find_by_name("ada")) == ada
+    assert await _page(storage, "", 9) == [ada]
+    assert await storage.read(lambda tx: tx.sessions.find_with_account(session.id)) == (session, ada)
+    assert await storage.read(lambda tx: tx.sessions.latest(now=NOW, limit=9)) == [(session, ada)]
+    changed = [
+        await storage.transact(lambda tx: tx.accounts.set_role(ada.id, role="admin")),
+        await storage.transact(lambda tx: tx.accounts.end_tokens(ada.id)),
+        await storage.transact(lambda tx: tx.accounts.disable(ada.id, now=NOW)),
+        await storage.transact(lambda tx: tx.accounts.enable(ada.id)),
+        await storage.transact(lambda tx: tx.accounts.delete(ada.id)),
+    ]
+    assert [account and account.password_expires_at for account in changed] == [NOW + 9] * 5
+
+
+async def test_a_password_is_temporary_until_another_one_lasts(storage: SqlStorage):
+    """`set_password` gives it an end or takes it away, `change_password` takes it away; others are left alone."""
+    ada = await store_account(storage)
+    bob = await store_account(storage, an_account("Bob", password_expires_at=NOW + 5))
+    for expires_at in (NOW + 7, NOW + 8, None, NOW + 9):
+        changed = await storage.transact(
+            lambda tx, end: tx.accounts.set_password(ada.id, password_hash="another", expires_at=end), expires_at
+        )
+        assert changed is not None
+        assert changed.password_expires_at == expires_at
+        assert await load_account(storage, ada) == changed
+    lasting = await storage.transact(lambda tx: tx.accounts.change_password(changed, password_hash="mine"))
+    assert lasting == replace(ada, password_hash="mine", token_version=6)
+    assert await load_account(storage, ada) == lasting
+    assert await load_account(storage, bob) == bob
+
+
+async def test_a_temporary_password_is_taken_for_no_login(storage: SqlStorage):
+    """`claim_for_login` says no as long as the password is temporary, whether it has ended or not."""
+    for number, expires_at in enumerate((NOW - 1, NOW + 1)):
+        ada = await store_account(storage, an_account(f"Ada {number}", password_expires_at=expires_at))
+        assert not await storage.transact(
+            lambda tx, account: tx.accounts.claim_for_login(account, password_hash="mine", now=NOW), ada
+        )
+        assert await load_account(storage, ada) == ada
+
+
+async def test_a_changed_password_can_be_a_login(storage: SqlStorage):
+    """`change_password` stores when somebody logged in by it, and leaves the last login where nobody did."""
+    ada = await store_account(storage)
+    first = await storage.transact(lambda tx: tx.accounts.change_password(ada, password_hash="1", login_at=NOW + 3))
+    assert first == replace(ada, password_hash="1", token_version=2, last_login_at=NOW + 3)
+    second = await storage.transact(lambda tx: tx.accounts.change_password(first, password_hash="2"))
+    assert second == replace(first, password_hash="2", token_version=3)
+    assert await load_account(storage, ada) == second
+
+
+async def test_of_those_who_replace_a_password_at_once_one_does(storage: SqlStorage, processes: Processes):
+    """Of ten who read the account as it was, through two processes, one has changed it."""
+    other = await processes.storage()
+    ada = await store_account(storage, an_account(password_expires_at=NOW + 9))
+
+    async def change(through: SqlStorage, number: int) -> Account | None:
+        return await through.transact(
+            lambda tx: tx.accounts.change_password(ada, password_hash=f"mine {number}", login_at=NOW)
+        )
+
+    changed = await asyncio.gather(*(change(each, number) for number, each in enumerate([storage, other] * 5)))
+    [winner] = [account for account in changed if account is not None]
+    assert await load_account(storage, ada) == winner
+
+
 Change = Callable[[Transaction, Account], Awaitable[object]]
 
 

@@ -99,5 +99,10 @@ def _user(account: Account) -> User:
         role=account.role,
         disabled=account.disabled,
         created_at=account.created_at // 1000,
-        last_login_at=None if account.last_login_at is None else account.last_login_at // 1000,
+        last_login_at=_seconds(account.last_login_at),
+        password_expires_at=_seconds(account.password_expires_at),
     )
+
+
+def _seconds(instant: int | None) -> int | None:
+    return None if instant is None else instant // 1000

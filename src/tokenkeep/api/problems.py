@@ -63,6 +63,7 @@ _KINDS: Final = MappingProxyType(
         "invalid_token": _Kind(401, "Invalid token"),
         "invalid_feed_token": _Kind(401, "The feed token is missing or wrong", challenge="Bearer"),
         "forbidden": _Kind(403, "Forbidden"),
+        "password_change_required": _Kind(403, "Password change required"),
         "cross_site": _Kind(403, "Cross-site request refused"),
         "https_required": _Kind(403, "Use https; plain http is accepted from the trusted proxies only"),
         "not_found": _Kind(404, "Not found"),

@@ -37,7 +37,7 @@ ROUTES: Final = (
         body=LoginRequest,
         cookie=True,
         body_required=True,
-        refusals=("invalid_credentials", "busy", "too_many_requests"),
+        refusals=("invalid_credentials", "password_change_required", "busy", "too_many_requests"),
     ),
     Endpoint(
         "POST",

@@ -25,10 +25,11 @@ class RequestBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class LoginRequest(RequestBody):
-    """Body of `POST /login`."""
+    """Body of `POST /login`; a new password replaces a temporary one."""
 
     name: Name
     password: Password
+    new_password: Password | None = None
     audience: str | None = None
     delivery: Literal["cookie", "body"] = "cookie"
 
@@ -175,7 +176,10 @@ class Registered(ResponseBody):
 
 
 class User(ResponseBody):
-    """An account, as administrators see it. Instants are seconds since the epoch."""
+    """An account, as administrators see it. Instants are seconds since the epoch.
+
+    `password_expires_at` is there while the password is a temporary one.
+    """
 
     id: str
     name: str
@@ -183,6 +187,7 @@ class User(ResponseBody):
     disabled: bool
     created_at: int
     last_login_at: int | None = None
+    password_expires_at: int | None = None
 
 
 class UserList(ResponseBody):

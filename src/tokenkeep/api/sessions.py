@@ -22,9 +22,9 @@ from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import InvalidRefreshToken, NoValidRefreshToken
 from tokenkeep.domain.identifiers import AccountId, parse_session_id
 from tokenkeep.domain.sessions import Delivery, RefreshToken, Verdict
-from tokenkeep.flows.change_password import Passwords
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.login import Credentials
+from tokenkeep.flows.replace_password import Passwords
 
 PARTING: Final = 0.01
 """Seconds that news of a hang-up may take at least; somebody who waits for an answer takes longer to give it up."""
@@ -36,7 +36,7 @@ async def login(call: Call[LoginRequest]) -> Answer:
     delivery = Delivery(body.delivery)
     _check_delivery(call, delivery)
     pair = await call.services.login.login(
-        Credentials(body.name, body.password),
+        Credentials(body.name, body.password, body.new_password),
         call.client,
         delivery=delivery,
         audience=body.audience,

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from tokenkeep.cli.configured import read_settings, run_beside_server, setting_options
 from tokenkeep.cli.import_users import import_users
 from tokenkeep.cli.terminal import instant_text, json_text, print_table
-from tokenkeep.domain.accounts import DEFAULT_ROLE, Account
+from tokenkeep.domain.accounts import DEFAULT_ROLE, TEMPORARY_FOR, Account
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.flows.administer_accounts import PAGE_SIZE
 from tokenkeep.server import AuthServer
@@ -24,6 +24,11 @@ from tokenkeep.server import AuthServer
 _where = setting_options("data_dir")
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input (one trailing newline is removed)."
+)
+_temporary = click.option(
+    "--temporary",
+    is_flag=True,
+    help=f"The first login must replace the password, within {TEMPORARY_FOR // 3_600_000} hours.",
 )
 
 
@@ -35,16 +40,18 @@ def users() -> None:
 @users.command()
 @click.argument("name")
 @click.option("--role", default=DEFAULT_ROLE, show_default=True, help="The role in the account's access tokens.")
+@_temporary
 @_password_stdin
 @_where
-def add(name: str, role: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+def add(name: str, role: str, temporary: bool, password_stdin: bool, config: Path | None, **flags: Any) -> None:
     """Add an account that can log in."""
     settings = read_settings(config, flags).settings
     password = _read_password(from_stdin=password_stdin)
     account = run_beside_server(
-        settings, lambda server: server.accounts.create(name, password, role=role, actor=OPERATOR)
+        settings,
+        lambda server: server.accounts.create(name, password, role=role, actor=OPERATOR, temporary=temporary),
     )
-    click.echo(f"added {account.name} ({account.id}) with role {account.role}")
+    click.echo(f"added {account.name} ({account.id}) with role {account.role}{_until(account)}")
 
 
 @users.command("list")
@@ -137,14 +144,17 @@ def set_role(name: str, role: str, config: Path | None, **flags: Any) -> None:
 
 @users.command("set-password")
 @click.argument("name")
+@_temporary
 @_password_stdin
 @_where
-def set_password(name: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+def set_password(name: str, temporary: bool, password_stdin: bool, config: Path | None, **flags: Any) -> None:
     """Replace a password; the account's sessions and access tokens end at once."""
     settings = read_settings(config, flags).settings
     password = _read_password(from_stdin=password_stdin)
-    account = run_beside_server(settings, lambda server: server.accounts.set_password(name, password, actor=OPERATOR))
-    click.echo(f"{account.name} has a new password")
+    account = run_beside_server(
+        settings, lambda server: server.accounts.set_password(name, password, actor=OPERATOR, temporary=temporary)
+    )
+    click.echo(f"{account.name} has a new password{_until(account)}")
 
 
 users.add_command(import_users)
@@ -161,6 +171,13 @@ def _read_password(*, from_stdin: bool) -> str:
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
+def _until(account: Account) -> str:
+    """Return what is to be said of a temporary password; nothing of one that lasts."""
+    if account.password_expires_at is None:
+        return ""
+    return f"; it is temporary and must be replaced by {instant_text(account.password_expires_at)} UTC"
+
+
 def _members(account: Account) -> dict[str, Any]:
     return {
         "id": account.id,
@@ -169,4 +186,5 @@ def _members(account: Account) -> dict[str, Any]:
         "disabled": account.disabled,
         "createdAt": account.created_at,
         "lastLoginAt": account.last_login_at,
+        "passwordExpiresAt": account.password_expires_at,
     }

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from tokenkeep.domain.errors import InvalidField
+from tokenkeep.domain.errors import InvalidField, PasswordChangeRequired
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.scripts import find_deception
 
@@ -21,6 +21,8 @@ LONGEST_NAME: Final = 128
 """Characters of the longest account name."""
 LONGEST_PASSWORD: Final = 1024
 """Characters of the longest password; more is refused before any hashing."""
+TEMPORARY_FOR: Final = 24 * 3_600_000
+"""Milliseconds for which a temporary password can be replaced; after that it is no password at all."""
 
 _ROLE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 # Letters and marks that show nothing, so that two names with and without them look alike.
@@ -34,7 +36,8 @@ _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"
 class Account:
     """Someone who may log in. Instants are milliseconds since the epoch, UTC.
 
-    `token_version` grows whenever every access token issued so far must end.
+    `token_version` grows whenever every access token issued so far must end. `password_expires_at` is when a temporary
+    password ends, and None if the password lasts.
     """
 
     id: AccountId
@@ -46,6 +49,7 @@ class Account:
     password_hash: str | None = dataclasses.field(default=None, repr=False)
     disabled_at: int | None = None
     last_login_at: int | None = None
+    password_expires_at: int | None = None
 
     @property
     def disabled(self) -> bool:
@@ -56,6 +60,19 @@ class Account:
     def administers(self) -> bool:
         """Whether the account may act as an administrator now."""
         return self.role == ADMIN_ROLE and not self.disabled
+
+    @property
+    def has_temporary_password(self) -> bool:
+        """Whether the password is good for nothing but setting another one."""
+        return self.password_expires_at is not None
+
+    def password_expired(self, at: int) -> bool:
+        """Tell whether the password was a temporary one that has ended by an instant."""
+        return self.password_expires_at is not None and at >= self.password_expires_at
+
+    def hash_to_check(self, at: int) -> str | None:
+        """Return the hash that somebody's password is checked against at an instant; None if nobody is let in."""
+        return None if self.disabled or self.password_expired(at) else self.password_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +176,37 @@ def check_new_password(text: str, name: AccountName, policy: PasswordPolicy, *, 
     if password.casefold().replace(name.key, "").strip() == "":
         raise InvalidField(field, "The password must not be made of the name")
     return password
+
+
+def password_end(at: int, *, temporary: bool) -> int | None:
+    """Return when a password ends that is set by somebody else at an instant; None if it lasts."""
+    return at + TEMPORARY_FOR if temporary else None
+
+
+def require_successor(account: Account, new_password: str | None) -> str:
+    """Return what is to become the password of an account whose right password came with a login.
+
+    To be asked only when the password was found right: the answer tells what sort of password it is.
+
+    Raises:
+        PasswordChangeRequired: the password is temporary, and no other one came with it.
+        InvalidField: the password lasts, and is not replaced by a login.
+    """
+    if not account.has_temporary_password:
+        raise InvalidField("newPassword", "The password is not a temporary one; change it with POST /password")
+    if new_password is None:
+        raise PasswordChangeRequired
+    return new_password
+
+
+def require_other(new_password: str, current: str, *, field: str) -> None:
+    """Return if a new password is another one than the temporary one that it replaces; both are normalised.
+
+    Raises:
+        InvalidField: it is the same.
+    """
+    if new_password == current:
+        raise InvalidField(field, "The password must be another one than the temporary one")
 
 
 def _visible(text: str) -> bool:

@@ -10,6 +10,7 @@
     ├── VerifiersNotReady       a key of another algorithm may not sign yet
     ├── NotFound
     ├── Forbidden
+    ├── PasswordChangeRequired  a temporary password is good for nothing but setting another one
     ├── Throttled               too many attempts; carries the delay and the quota
     └── Unavailable             nothing is wrong with the request, but it cannot be decided now; carries a delay
         ├── StorageUnavailable
@@ -104,6 +105,13 @@ class Forbidden(Refusal):
 
     code = "forbidden"
     sentence = "Forbidden"
+
+
+class PasswordChangeRequired(Refusal):
+    """The password is right, but a temporary one: it opens nothing until another one is set with it."""
+
+    code = "password_change_required"
+    sentence = "Password change required"
 
 
 class Throttled(Refusal):

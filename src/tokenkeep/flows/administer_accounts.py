@@ -38,15 +38,15 @@ class AdministerAccounts:
         self._creator = creator
         self._changer = changer
 
-    async def create(self, name: str, password: str, *, role: str, actor: str) -> Account:
-        """Create an account that can log in.
+    async def create(self, name: str, password: str, *, role: str, actor: str, temporary: bool = False) -> Account:
+        """Create an account that can log in; with a temporary password only to set another one, and only for a day.
 
         Raises:
             InvalidField: the name, password or role breaks a rule.
             HashingBusy: too many passwords are waiting.
             NameTaken: another account's name reads the same.
         """
-        draft = await self._creator.draft(NewAccount(name, password, role))
+        draft = await self._creator.draft(NewAccount(name, password, role, temporary))
         return await self._creator.store(draft, Authority(actor))
 
     async def page(self, after: str, *, limit: int) -> list[Account]:
@@ -91,8 +91,10 @@ class AdministerAccounts:
         """
         return await self._change(name, new_role(parse_role(role)), actor)
 
-    async def set_password(self, name: str, password: str, *, actor: str) -> Account:
+    async def set_password(self, name: str, password: str, *, actor: str, temporary: bool = False) -> Account:
         """Replace a password and end all sessions and access tokens of the account.
+
+        A temporary password is good for nothing but setting another one, and only for a day.
 
         Raises:
             NotFound: there is no account of that name.
@@ -100,7 +102,7 @@ class AdministerAccounts:
             HashingBusy: too many passwords are waiting.
         """
         password_hash = await self._passwords.hash(password, parse_name(name))
-        return await self._change(name, new_password(password_hash), actor)
+        return await self._change(name, new_password(password_hash, temporary=temporary), actor)
 
     async def delete(self, name: str, *, actor: str) -> Account:
         """Delete an account for good; its sessions and access tokens end. Its id is never used again.

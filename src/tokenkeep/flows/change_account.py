@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from tokenkeep.domain import revocations
-from tokenkeep.domain.accounts import ADMIN_ROLE, Account
+from tokenkeep.domain.accounts import ADMIN_ROLE, Account, password_end
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason
@@ -65,13 +65,15 @@ def new_role(role: str) -> Change:
     return Change(make, EventKind.ROLE_CHANGED, detail=role, keeps_role=role == ADMIN_ROLE)
 
 
-def new_password(password_hash: str) -> Change:
-    """Return the change to another password: sessions and access tokens end."""
+def new_password(password_hash: str, *, temporary: bool) -> Change:
+    """Return the change to another password, which may be a temporary one: sessions and access tokens end."""
 
     async def make(tx: Transaction, account: Account) -> Account | None:
-        return await tx.accounts.set_password(account.id, password_hash=password_hash)
+        end = password_end(tx.now, temporary=temporary)
+        return await tx.accounts.set_password(account.id, password_hash=password_hash, expires_at=end)
 
-    return Change(make, EventKind.PASSWORD_SET, ends=EndReason.PASSWORD_CHANGED)
+    detail = "temporary" if temporary else ""
+    return Change(make, EventKind.PASSWORD_SET, detail, ends=EndReason.PASSWORD_CHANGED)
 
 
 class ChangeAccount:

@@ -16,11 +16,16 @@ from tokenkeep.flows.ports import PasswordHasher
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A password that was presented for an account, by somebody who may not be its owner."""
+    """A password that was presented for an account, by somebody who may not be its owner.
+
+    Attributes:
+        at: when the account was read, in milliseconds since the epoch, UTC.
+    """
 
     account: Account | None
     password: str = field(repr=False)
     client: Client
+    at: int
 
 
 class CheckPassword:
@@ -45,7 +50,7 @@ class CheckPassword:
             familiar: addresses from which the account logged in lately.
 
         Raises:
-            InvalidCredentials: unknown name, wrong password, or disabled account.
+            InvalidCredentials: unknown name, wrong or expired password, or disabled account.
             Throttled: too many attempts on this name, or in all.
             HashingBusy: too many passwords are waiting to be checked.
         """
@@ -63,7 +68,7 @@ class CheckPassword:
         The bearer is known, so that guesses count against the account and not against its name.
 
         Raises:
-            InvalidCredentials: wrong password, or an account that is disabled or gone.
+            InvalidCredentials: wrong or expired password, or an account that is disabled or gone.
             Throttled: too many attempts by this bearer, or in all.
             HashingBusy: too many passwords are waiting to be checked.
         """
@@ -88,9 +93,13 @@ class CheckPassword:
         except HashingBusy:
             return stored
 
+    def note_refused(self, account: Account, client: Client, *, detail: str) -> None:
+        """Remember that somebody was not let in to an account; `detail` says why."""
+        self._admission.refusals.note(EventKind.LOGIN_REFUSED, client, account_id=account.id, detail=detail)
+
     async def _match(self, guess: Guess, bucket: str) -> tuple[Account, str] | None:
         account = guess.account
-        stored = account.password_hash if account is not None and not account.disabled else None
+        stored = account.hash_to_check(guess.at) if account is not None else None
         try:
             right = await self._hasher.verify(stored, guess.password)
         except HashingBusy:
@@ -105,7 +114,6 @@ class CheckPassword:
             detail = f"unknown name {self._admission.refusals.pseudonym(name_key)}"
             self._admission.refusals.note(EventKind.LOGIN_REFUSED, guess.client, detail=detail)
         else:
-            detail = "disabled" if guess.account.disabled else "wrong password"
-            self._admission.refusals.note(
-                EventKind.LOGIN_REFUSED, guess.client, account_id=guess.account.id, detail=detail
-            )
+            expired = "temporary password expired" if guess.account.password_expired(guess.at) else "wrong password"
+            detail = "disabled" if guess.account.disabled else expired
+            self.note_refused(guess.account, guess.client, detail=detail)

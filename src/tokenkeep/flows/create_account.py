@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from tokenkeep.domain.accounts import Account, check_new_name, parse_role
+from tokenkeep.domain.accounts import Account, check_new_name, parse_role, password_end
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import NameTaken
 from tokenkeep.domain.identifiers import ID_SIZE, account_id
@@ -16,11 +17,15 @@ from tokenkeep.flows.ports import Storage, Transaction
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """What is wanted: a name, the first password and a role, none of them checked yet."""
+    """What is wanted: a name, the first password and a role, none of them checked yet.
+
+    `temporary` is whether the password is good for nothing but setting another one.
+    """
 
     name: str
     password: str = field(repr=False)
     role: str
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class AccountDraft:
 
     account: Account
     password: str = field(repr=False)
+    temporary: bool
 
 
 class CreateAccount:
@@ -53,7 +59,7 @@ class CreateAccount:
             raise NameTaken(_TAKEN)
         password = await self._passwords.judged(new.password, name)
         known_as = account_id(secrets.token_bytes(ID_SIZE))
-        return AccountDraft(Account(known_as, name.display, name.key, role, 1, 0), password)
+        return AccountDraft(Account(known_as, name.display, name.key, role, 1, 0), password, new.temporary)
 
     async def store(self, draft: AccountDraft, by: Authority) -> Account:
         """Hash the password and store the account.
@@ -65,7 +71,7 @@ class CreateAccount:
             StorageUnavailable: the database did not answer; nothing was stored.
         """
         account = replace(draft.account, password_hash=await self._passwords.hash_judged(draft.password))
-        return await self._storage.transact(_add, account, by)
+        return await self._storage.transact(partial(_add, temporary=draft.temporary), account, by)
 
 
 _TAKEN = "the name is taken, or reads the same as one that is; tokenkeep users list shows them"
@@ -75,10 +81,11 @@ async def _is_taken(tx: Transaction, name_key: str) -> bool:
     return await tx.accounts.find_by_name(name_key) is not None
 
 
-async def _add(tx: Transaction, account: Account, by: Authority) -> Account:
+async def _add(tx: Transaction, account: Account, by: Authority, *, temporary: bool) -> Account:
     await by.hold(tx)
-    stored = replace(account, created_at=tx.now)
+    stored = replace(account, created_at=tx.now, password_expires_at=password_end(tx.now, temporary=temporary))
     if not await tx.accounts.add(stored):
         raise NameTaken(_TAKEN)
-    await tx.audit.record(by.event(EventKind.ACCOUNT_CREATED, tx.now, account_id=stored.id, detail=stored.role))
+    detail = f"{stored.role}, temporary password" if temporary else stored.role
+    await tx.audit.record(by.event(EventKind.ACCOUNT_CREATED, tx.now, account_id=stored.id, detail=detail))
     return stored

@@ -46,14 +46,25 @@ class AccountStore(AccountReader, Protocol):
     async def claim_for_login(self, account: Account, *, password_hash: str, now: int) -> bool:
         """Take the account's row for a login, storing `password_hash`.
 
-        False if the account was disabled, or its password or token version changed, since it was read.
+        False if the account was disabled, or its password or token version changed, since it was read; and if its
+        password is a temporary one, which opens nothing.
         """
 
-    async def set_password(self, account_id: AccountId, *, password_hash: str) -> Account | None:
-        """Replace the password and raise the token version; returns the account as it now is."""
+    async def set_password(
+        self, account_id: AccountId, *, password_hash: str, expires_at: int | None = None
+    ) -> Account | None:
+        """Replace the password and raise the token version; returns the account as it now is.
 
-    async def change_password(self, account: Account, *, password_hash: str) -> Account | None:
-        """Do what `set_password` does; None if the account was disabled or changed since it was read."""
+        With `expires_at` the password is a temporary one until then; otherwise it lasts.
+        """
+
+    async def change_password(
+        self, account: Account, *, password_hash: str, login_at: int | None = None
+    ) -> Account | None:
+        """Set a lasting password as `set_password` does; None if the account was disabled or changed since it was read.
+
+        `login_at` is when somebody logged in with it, if that is how it came.
+        """
 
     async def end_tokens(self, account_id: AccountId) -> Account | None:
         """Raise the token version of an enabled account; returns the account as it now is."""

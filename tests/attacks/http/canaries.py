@@ -10,6 +10,9 @@ from urllib.parse import quote
 
 PASSWORD: Final = "canary password 8d1f one"
 NEW_PASSWORD: Final = "canary password 8d1f two"
+FIRST_PASSWORD: Final = "canary password 8d1f tmp"
+NEWCOMER: Final = "Emmy"
+"""Who has that temporary password; no secret."""
 WRONG_PASSWORD: Final = "canary password 8d1f bad"
 MISTYPED_NAME: Final = "canary-password-as-name-77aa"
 SERVER_SECRET: Final = "canary-of-the-server-secret-0b1c2d3e4f5061728394a5b6"
@@ -23,7 +26,7 @@ DATABASE_PASSWORD: Final = "canary-of-the-database-password"
 
 FIXED: Final = (
     *(PASSWORD, NEW_PASSWORD, WRONG_PASSWORD, MISTYPED_NAME, SERVER_SECRET, OPS_TOKEN, BASIC, DPOP, FORGED_REFRESH),
-    *(FORGED_ACCESS, DATABASE_PASSWORD, FEED_TOKEN),
+    *(FORGED_ACCESS, DATABASE_PASSWORD, FEED_TOKEN, FIRST_PASSWORD),
 )
 
 

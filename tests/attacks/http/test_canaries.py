@@ -27,10 +27,12 @@ from tests.attacks.http.canaries import (
     DATABASE_PASSWORD,
     DPOP,
     FEED_TOKEN,
+    FIRST_PASSWORD,
     FORGED_ACCESS,
     FORGED_REFRESH,
     MISTYPED_NAME,
     NEW_PASSWORD,
+    NEWCOMER,
     OPS_TOKEN,
     PASSWORD,
     SERVER_SECRET,
@@ -67,7 +69,12 @@ FORCED = (
     "tokenkeep.flows.administer_remotely.AdministerRemotely.create",
     "tokenkeep.flows.login.normalise_password",
     "tokenkeep.flows.login.Login._claim_and_open",
+    "tokenkeep.flows.login.require_successor",
+    "tokenkeep.flows.login.Login._replace",
     "tokenkeep.flows.change_password.ChangePassword.change",
+    "tokenkeep.flows.replace_password.require_other",
+    "tokenkeep.flows.replace_password.ReplacePassword.replace",
+    "tokenkeep.flows.replace_password.ReplacePassword._replace",
     "tokenkeep.flows.new_passwords.NewPasswords.judged",
     "tokenkeep.flows.open_session.OpenSession.open",
     "tokenkeep.flows.token_families.SessionDraft.draw",
@@ -129,7 +136,7 @@ def written() -> Callable[[], str]:
 
 @pytest.fixture
 async def victim(attack: OpenServer) -> Attacker:
-    """A server whose secrets, and whose one account's password, are canaries."""
+    """A server whose secrets, and whose accounts' passwords, one of them temporary, are canaries."""
     attacker: Attacker = await attack(
         secret=Secret(SERVER_SECRET),
         ops_token=Secret(OPS_TOKEN),
@@ -138,6 +145,7 @@ async def victim(attack: OpenServer) -> Attacker:
         registration=True,
     )
     await attacker.server.accounts.create(NAME, PASSWORD, role="admin", actor="operator")
+    await attacker.server.accounts.create(NEWCOMER, FIRST_PASSWORD, role="user", actor="operator", temporary=True)
     return attacker
 
 
@@ -294,6 +302,7 @@ def test_the_real_server_writes_no_secret_anywhere(
     with ServerProcess(tmp_path_factory.mktemp("canaries"), environ=environ, log_level="debug") as process:
         process.start()
         process.add_user(NAME, PASSWORD)
+        process.command("users", "add", NEWCOMER, "--temporary", "--password-stdin", typed=f"{FIRST_PASSWORD}\n")
         target = Target(process)
         handed_out = [process.request(*asked, **options) for asked, options in _requests({})]
         for answer in handed_out:
@@ -329,7 +338,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "token inspect": ([], FORGED_ACCESS),
     "token revoke": ([], FORGED_ACCESS),
     "token verify": (["--key", "key.json"], FORGED_ACCESS),
-    "users add": (["Grace", "--password-stdin"], NEW_PASSWORD),
+    "users add": (["Grace", "--temporary", "--password-stdin"], NEW_PASSWORD),
     "users disable": (["Ada"], ""),
     "users enable": (["Ada"], ""),
     "users import": (["accounts.jsonl"], ""),
@@ -422,6 +431,18 @@ async def _story(victim: Attacker, canaries: Canaries) -> list[Reply]:
             "POST", "/login", headers=[JSON], body=_json(name=NAME, password=PASSWORD, audience=OPS_TOKEN)
         ),
         await victim.ask("GET", f"/me?access_token={tokens['access']}"),
+        *[
+            await victim.ask("POST", "/login", headers=[JSON], body=_json(**members))
+            for members in (
+                {"name": NEWCOMER, "password": FIRST_PASSWORD},
+                {"name": NEWCOMER, "password": FIRST_PASSWORD, "newPassword": FIRST_PASSWORD},
+                {"name": NEWCOMER, "password": FIRST_PASSWORD, "newPassword": NEW_PASSWORD * 50},
+                {"name": NEWCOMER, "password": FIRST_PASSWORD, "newPassword": {"x": NEW_PASSWORD}},
+                {"name": NEWCOMER, "password": WRONG_PASSWORD, "newPassword": NEW_PASSWORD},
+                {"name": NAME, "password": PASSWORD, "newPassword": NEW_PASSWORD},
+                {"name": MISTYPED_NAME, "password": WRONG_PASSWORD, "newPassword": NEW_PASSWORD},
+            )
+        ],
     ]
     for value in (
         FORGED_ACCESS,
@@ -461,7 +482,7 @@ async def _every_route(victim: Attacker, tokens: dict[str, str]) -> list[Reply]:
 
 
 def _requests(tokens: dict[str, str]) -> list[tuple[tuple[str, str], dict[str, Any]]]:
-    """Return a good request to each route, those last that end what the tokens are good for, and a mistyped login."""
+    """Return a good request to each route, those last that end what the tokens are good for, and a few more logins."""
     bodies = {
         "/login": {"name": NAME, "password": PASSWORD},
         "/password": {"currentPassword": PASSWORD, "newPassword": PASSWORD},
@@ -486,7 +507,9 @@ def _requests(tokens: dict[str, str]) -> list[tuple[tuple[str, str], dict[str, A
         requests.append(((route.method, path), {"headers": headers, "content": content}))
     mistyped = {"name": MISTYPED_NAME, "password": WRONG_PASSWORD}
     by_body = {"name": NAME, "password": PASSWORD, "delivery": "body"}
-    logins = [{"headers": headers, "content": json.dumps(body).encode()} for body in (mistyped, by_body)]
+    first = {"name": NEWCOMER, "password": FIRST_PASSWORD, "newPassword": NEW_PASSWORD}
+    bodies_of_logins = (mistyped, first, by_body)
+    logins = [{"headers": headers, "content": json.dumps(body).encode()} for body in bodies_of_logins]
     return [*requests, *((("POST", "/login"), options) for options in logins)]
 
 

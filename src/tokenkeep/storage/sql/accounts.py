@@ -7,7 +7,9 @@ from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.password_hashes import HashCost, cost_of, parse_kind
 from tokenkeep.storage.sql.database import Row, SqlTransaction
 
-_COLUMNS = "id, name, name_key, role, password_hash, token_version, created_at, last_login_at, disabled_at"
+_COLUMNS = """
+    id, name, name_key, role, password_hash, token_version, created_at, last_login_at, disabled_at, password_expires_at
+"""
 
 
 class SqlAccounts:
@@ -62,8 +64,9 @@ class SqlAccounts:
         added = await self._tx.execute(
             """
             INSERT INTO accounts
-                (id, name, name_key, role, password_hash, password_kind, token_version, created_at, disabled_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                (id, name, name_key, role, password_hash, password_kind, token_version, created_at, disabled_at,
+                password_expires_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
             ON CONFLICT (name_key) DO NOTHING
             """,
             account.id,
@@ -75,15 +78,20 @@ class SqlAccounts:
             account.token_version,
             account.created_at,
             account.disabled_at,
+            account.password_expires_at,
         )
         return added == 1
 
     async def claim_for_login(self, account: Account, *, password_hash: str, now: int) -> bool:
-        """Take the account's row for a login, storing `password_hash`; False if it changed since it was read."""
+        """Take the account's row for a login, storing `password_hash`; False if it changed since it was read.
+
+        A temporary password opens nothing: such an account is not taken either.
+        """
         claimed = await self._tx.execute(
             """
             UPDATE accounts SET last_login_at = $1, password_hash = $2, password_kind = $6
             WHERE id = $3 AND token_version = $4 AND password_hash = $5 AND disabled_at IS NULL
+                AND password_expires_at IS NULL
             """,
             now,
             password_hash,
@@ -94,25 +102,39 @@ class SqlAccounts:
         )
         return claimed == 1
 
-    async def set_password(self, account_id: AccountId, *, password_hash: str) -> Account | None:
-        """Replace the password and raise the token version; returns the account as it now is."""
+    async def set_password(
+        self, account_id: AccountId, *, password_hash: str, expires_at: int | None = None
+    ) -> Account | None:
+        """Replace the password and raise the token version; returns the account as it now is.
+
+        With `expires_at` the password is a temporary one until then; otherwise it lasts.
+        """
         row = await self._tx.fetch_one(
             f"""
-            UPDATE accounts SET password_hash = $2, password_kind = $3, token_version = token_version + 1
+            UPDATE accounts
+            SET password_hash = $2, password_kind = $3, password_expires_at = $4, token_version = token_version + 1
             WHERE id = $1
             RETURNING {_COLUMNS}
             """,
             account_id,
             password_hash,
             _kind(password_hash),
+            expires_at,
         )
         return _account(row)
 
-    async def change_password(self, account: Account, *, password_hash: str) -> Account | None:
-        """Do what `set_password` does; None if the account was disabled or changed since it was read."""
+    async def change_password(
+        self, account: Account, *, password_hash: str, login_at: int | None = None
+    ) -> Account | None:
+        """Set a lasting password as `set_password` does; None if the account was disabled or changed since it was read.
+
+        `login_at` is when somebody logged in with it, if that is how it came.
+        """
         row = await self._tx.fetch_one(
             f"""
-            UPDATE accounts SET password_hash = $4, password_kind = $5, token_version = token_version + 1
+            UPDATE accounts
+            SET password_hash = $4, password_kind = $5, password_expires_at = NULL, token_version = token_version + 1,
+                last_login_at = COALESCE($6, last_login_at)
             WHERE id = $1 AND token_version = $2 AND password_hash = $3 AND disabled_at IS NULL
             RETURNING {_COLUMNS}
             """,
@@ -121,6 +143,7 @@ class SqlAccounts:
             account.password_hash,
             password_hash,
             _kind(password_hash),
+            login_at,
         )
         return _account(row)
 
@@ -193,6 +216,7 @@ def account_from(row: Row, *, id_column: str = "id", prefix: str = "") -> Accoun
         password_hash=row[prefix + "password_hash"],
         disabled_at=row[prefix + "disabled_at"],
         last_login_at=row[prefix + "last_login_at"],
+        password_expires_at=row[prefix + "password_expires_at"],
     )
 
 

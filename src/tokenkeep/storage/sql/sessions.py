@@ -20,7 +20,8 @@ SELECT sessions.*,
     accounts.name AS account_name, accounts.name_key AS account_name_key,
     accounts.role AS account_role, accounts.password_hash AS account_password_hash,
     accounts.token_version AS account_token_version, accounts.created_at AS account_created_at,
-    accounts.last_login_at AS account_last_login_at, accounts.disabled_at AS account_disabled_at
+    accounts.last_login_at AS account_last_login_at, accounts.disabled_at AS account_disabled_at,
+    accounts.password_expires_at AS account_password_expires_at
 FROM sessions JOIN accounts ON accounts.id = sessions.account_id
 """
 
