@@ -130,7 +130,7 @@ async def test_a_query_that_makes_no_sense_is_refused(
 
 
 async def test_an_account_is_created(call: Caller, root: Login):
-    """The first password is drawn, shown once, and logs in; the administrator is the one who did it."""
+    """The first password is drawn, shown once, and must be replaced; the administrator is the one who did it."""
     answer = await call("POST", "/admin/users", json={"name": "Grace", "role": "editor"}, bearer=root.access)
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
@@ -138,10 +138,17 @@ async def test_an_account_is_created(call: Caller, root: Login):
     assert body.keys() == {"user", "firstPassword"}
     assert (body["user"]["name"], body["user"]["role"], body["user"]["disabled"]) == ("Grace", "editor", False)
     assert len(body["firstPassword"]) == 24
-    assert await call.login("Grace", body["firstPassword"])
+    assert body["user"]["passwordExpiresAt"] == body["user"]["createdAt"] + 24 * 3600
+    refused = await call("POST", "/login", json={"name": "Grace", "password": body["firstPassword"]})
+    assert (refused.status_code, refused.json()["code"]) == (403, "password_change_required")
+    assert await call.login("Grace", body["firstPassword"], newPassword="only-grace-has-seen-it")
     admin = await id_of(call, "Root")
     created = [event for event in events(call) if event["kind"] == "account_created"][-1]
-    assert (created["actor"], created["account_id"], created["detail"]) == (admin, body["user"]["id"], "editor")
+    assert (created["actor"], created["account_id"], created["detail"]) == (
+        admin,
+        body["user"]["id"],
+        "editor, temporary password",
+    )
     assert (created["address"], created["user_agent"][:12]) == ("192.0.2.1", "python-httpx")
 
 

@@ -198,7 +198,7 @@ class UserList(ResponseBody):
 
 
 class CreatedUser(ResponseBody):
-    """The answer of `POST /admin/users`; the password is shown this once."""
+    """The answer of `POST /admin/users`; the password is shown this once, and must be replaced at the first login."""
 
     user: User
     first_password: str

@@ -80,7 +80,7 @@ class AdministerRemotely:
         return await self._storage.read(_search, wanted, by)
 
     async def create(self, name: str, role: str, *, by: Authority) -> Created:
-        """Create an account with a password that is drawn here.
+        """Create an account with a temporary password that is drawn here; who asks has seen it.
 
         Raises:
             InvalidField: the name or role breaks a rule.
@@ -91,7 +91,7 @@ class AdministerRemotely:
         """
         await self._storage.read(by.confirm)  # before anything is hashed for somebody who may not ask for it
         password = _draw_password(max(_SHORTEST_FIRST_PASSWORD, self._shortest))
-        draft = await self._creator.draft(NewAccount(name, password, role))
+        draft = await self._creator.draft(NewAccount(name, password, role, temporary=True))
         return Created(await self._creator.store(draft, by), password)
 
     async def disable(self, account_id: AccountId, *, by: Authority) -> Account:
