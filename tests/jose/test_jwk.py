@@ -283,10 +283,11 @@ def test_secrets_in_a_jwk_are_held_to_the_rules():
 # ------------------------------------------------------------------------------------------------------------- RSA
 
 
-def rsa_jwk(n, e, **others):
-    def spell(number):
-        return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+def spell(number):
+    return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
+
+def rsa_jwk(n, e, **others):
     return {"kty": "RSA", "alg": "RS256", "n": spell(n), "e": spell(e), **others}
 
 
@@ -338,6 +339,14 @@ def test_rsa_members_agree():
     other = Key.generate("RS256", rsa_bits=2048).to_jwk(private=True)
     for name in ("n", "d", "p", "q", "dp", "dq", "qi"):
         assert "contradict" in refused(jwk_of("RS256", **{name: other[name]}))
+
+
+def test_a_prime_of_exactly_a_third_is_long_enough():
+    """A modulus of 2049 bits may have a prime of 683; the rule says "at least a third"."""
+    p, q = (3 << 681) + 155, (3 << 1364) + 605
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    private = {"d": d, "p": p, "q": q, "dp": d % (p - 1), "dq": d % (q - 1), "qi": pow(q, -1, p)}
+    assert Key.from_jwk(rsa_jwk(p * q, 65537, **{name: spell(number) for name, number in private.items()})).is_private
 
 
 def test_more_than_two_primes_are_refused():
