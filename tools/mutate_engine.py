@@ -89,6 +89,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("key_encodings", "one more: _LEADING_WORDS: Final = 3"): "as above",
     ("key_encodings", "one more: _MOST_BLANKS: Final = 4"): "as above",
     ("key_encodings", "never: b'\\\\' not in text"): "a short cut: without a backslash there is nothing to replace",
+    ("material", "without: ''"): "no curve is named None; only the type checker asks",
     (
         "material",
         "never: numbers.p * numbers.q != modulus",

@@ -6,6 +6,7 @@ import pickle
 import traceback
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.jose.samples import (
     ASYMMETRIC_ALGORITHMS,
@@ -47,6 +48,14 @@ def test_rsa_lengths_out_of_range_are_not_drawn(bits):
     """Only 2048 to 8192 bits are drawn."""
     with pytest.raises(InvalidArgument):
         Key.generate("RS256", rsa_bits=bits)
+
+
+def test_the_longest_rsa_key_may_be_drawn(monkeypatch):
+    """8192 bits are asked of the library; drawing them for real takes up to a minute."""
+    asked, draw = [], rsa.generate_private_key
+    monkeypatch.setattr(rsa, "generate_private_key", lambda e, bits: asked.append(bits) or draw(e, 2048))
+    Key.generate("RS256", rsa_bits=8192)
+    assert asked == [8192]
 
 
 def test_the_random_source_is_the_systems(monkeypatch):
