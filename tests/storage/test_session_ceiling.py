@@ -35,9 +35,9 @@ async def end_surplus(
 
 
 async def store_line(storage: SqlStorage, account: Account, number: int) -> list[Session]:
-    """Store sessions of an account and return them, the least recently used first; that is not their order of birth."""
+    """Store sessions of an account and return them, the least recently used first: the last begun, and stored."""
     made = [
-        await store_session(storage, account, created_at=NOW + number - each, last_used_at=NOW + 100 + each)
+        await store_session(storage, account, created_at=NOW + each, last_used_at=NOW + 100 - each)
         for each in range(number)
     ]
     return sorted(made, key=lambda session: session.last_used_at)
