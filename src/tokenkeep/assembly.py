@@ -181,7 +181,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     families = TokenFamilies(outside.secret_ring, session_policy(settings))
     claims = AddedClaims(outside.claims)
     tokens = TokenIssuer(key_ring, families, token_policy(settings))
-    opener = OpenSession(families, claims, tokens, revoker)
+    opener = OpenSession(families, claims, tokens, revoker, most=settings.max_sessions)
     new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
     replacer = ReplacePassword(storage, new_passwords, opener, revoker)
     refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)

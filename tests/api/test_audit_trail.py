@@ -50,7 +50,7 @@ class Scene:
 @pytest.fixture
 async def scene(settings: Settings, clock: SettableClock) -> AsyncIterator[Scene]:
     """A server that serves every route, with Ada, Root, the disabled Eve, and Hedy with a temporary password."""
-    changed = replace(settings, registration=True, feed_token=Secret(FEED_TOKEN))
+    changed = replace(settings, registration=True, feed_token=Secret(FEED_TOKEN), max_sessions=2)
     async with AuthServer(changed, clock=clock) as server:
         call = Caller(server)
         await server.accounts.create("Eve", PASSWORD, role="user", actor="operator")
@@ -150,6 +150,10 @@ TRAIL: Final[dict[str, tuple[Act, list[Told]]]] = {
     "POST /login with the cookie of a session": (
         lambda scene: login(scene, cookie=scene.ada.refresh),
         [STARTED, ENDED],
+    ),
+    "POST /login beyond as many sessions as may live": (
+        lambda scene: repeat(lambda: login(scene)),
+        [STARTED, STARTED, ("session_ended", "done", "system", "ada")],
     ),
     "POST /login with a wrong password": (
         lambda scene: login(scene, password=WRONG),

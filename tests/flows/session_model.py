@@ -19,6 +19,8 @@ WHOLE: Final = HOUR
 ACCESS: Final = 15 * MINUTE
 LEEWAY: Final = 5 * SECOND
 FAMILIAR: Final = 30 * DAY
+MOST: Final = 3
+"""Sessions of one person that live at once."""
 
 
 @dataclass(eq=False)
@@ -42,6 +44,8 @@ class Line:
     way: str
     program: str
     made: list[int]
+    used: int
+    """When a token of it was last handed out, also one that was handed out before."""
     tokens: list[str] = field(default_factory=list)
     cut: bool = False
     forgotten: bool = False
@@ -100,3 +104,10 @@ def let_in(handed: Handed, now: int) -> bool:
     began = handed.issued // SECOND * SECOND
     ends = min(began + ACCESS, handed.line.end // SECOND * SECOND)
     return began - LEEWAY <= now < ends + LEEWAY
+
+
+def crowded_out(lines: list[Line], opened: Line, now: int) -> list[Line]:
+    """Return which sessions of a person end once one more is opened; of equals, those that come first in `lines`."""
+    others = [line for line in lines if line.person is opened.person and line is not opened and not line.over(now)]
+    others.sort(key=lambda line: line.used)
+    return others[: max(0, len(others) + 1 - MOST)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -15,6 +15,7 @@ from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.find_account import by_id
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.replace_password import Passwords
+from tokenkeep.settings import Settings
 from tokenkeep.storage.sql.revocations import SqlRevocations
 
 GRACE = 10_000
@@ -39,6 +40,11 @@ async def log_out(held: Held) -> None:
 async def log_in_over(held: Held) -> None:
     """The owner logs in where the session is."""
     await held.stage.login(replaces=held.pair.refresh_token)
+
+
+async def log_in_too_often(held: Held) -> None:
+    """The owner logs in once more than sessions may live."""
+    await held.stage.login(client=CURL)
 
 
 async def end_one(held: Held) -> None:
@@ -107,6 +113,7 @@ class Kept:
 ENDS: dict[End, Kept] = {
     log_out: Kept("sid", "logout", OWNER, "logout"),
     log_in_over: Kept("sid", "replaced", OWNER, "replaced"),
+    log_in_too_often: Kept("sid", "too_many", SYSTEM, "too_many"),
     end_one: Kept("sid", "ended_by_owner", OWNER, "ended_by_owner"),
     reuse: Kept("sid", "reuse", SYSTEM, "reuse"),
     end_all: Kept("sub", "ended_by_owner", OWNER, "ended_by_owner"),
@@ -122,9 +129,17 @@ every_end = pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings that let two sessions of an account live."""
+    return replace(settings, max_sessions=2)
+
+
+@pytest.fixture
 async def held(stage: Stage, ada: Account) -> Held:
     """Ada, logged in twice."""
-    return Held(stage, ada, await stage.login(), await stage.login())
+    pair = await stage.login()
+    stage.clock.advance(1)
+    return Held(stage, ada, pair, await stage.login())
 
 
 @every_end

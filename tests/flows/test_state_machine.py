@@ -21,11 +21,13 @@ from tests.flows.session_model import (
     FAMILIAR,
     IDLE,
     MINUTE,
+    MOST,
     SECOND,
     WHOLE,
     Handed,
     Line,
     Person,
+    crowded_out,
     let_in,
     lives_left,
     verdict_on,
@@ -129,9 +131,13 @@ class World:
             line.cut |= line.person is person
 
     def begin_line(self, person: Person, pair: TokenPair, program: str, way: str) -> None:
-        """Note a session that has begun."""
-        self.lines.append(Line(person, way, program, [self.now]))
+        """Note a session that has begun, and that others have ended if there were too many."""
+        self.lines.append(Line(person, way, program, [self.now], self.now))
         self.hand(self.lines[-1], pair, program)
+        # Of those used at the same instant, the one with the greatest id goes first.
+        by_id = sorted(self.lines, key=lambda line: session_of(line.tokens[0]), reverse=True)
+        for line in crowded_out(by_id, self.lines[-1], self.now):
+            line.cut = True
 
     def hand(self, line: Line, pair: TokenPair, program: str) -> None:
         """Note a pair that was handed out, and hold it to what it must say."""
@@ -174,6 +180,8 @@ class World:
         refresh = self.stage.refresh(before.refresh, client=Client(program), delivery=Delivery(way))
         if expected == "rotated":
             line.made.append(self.now)
+        if expected in {"rotated", "replayed"}:
+            line.used = self.now
         if expected in {"rotated", "replayed"} and line.end // SECOND > self.now // SECOND:
             self.hand(line, self.run(refresh), program)
             return
@@ -421,6 +429,7 @@ def test_the_flows_do_what_the_model_says(prepared_directory: Path, tmp_path: Pa
         data_dir=prepared.copy(prepared_directory, tmp_path / "data"),
         hash_concurrency=1,
         rate_limits=False,
+        max_sessions=MOST,
         session_ttl=timedelta(milliseconds=WHOLE),
         refresh_idle_ttl=timedelta(milliseconds=IDLE),
     )

@@ -32,6 +32,8 @@ COUNT: Final = "SELECT count FROM counters"
 SET: Final = "UPDATE counters SET count = $1"
 MESSAGES: Final = 2
 """What a refresh may cost: one message that looks, one that changes."""
+LOGIN_MESSAGES: Final = 12
+"""What a login may cost where nobody has too many sessions: one of them asks for that."""
 PASSWORD: Final = "correct-horse-battery"
 FIREFOX: Final = Client("Firefox", "192.0.2.1")
 
@@ -121,13 +123,34 @@ async def test_a_broken_connection_is_an_outage(counter: Database):
     assert await rows(counter, COUNT) == [{"count": 1}]
 
 
+def behind(front: PostgresFront, schema: PostgresSchema) -> Secret:
+    """Return the address of a schema by the way that counts."""
+    place = urlencode({"search_path": schema.name, "sslmode": "disable"})
+    return Secret(f"postgresql://postgres@127.0.0.1:{front.port}/postgres?{place}")
+
+
+async def test_a_login_costs_twelve_messages(
+    postgres_front: PostgresFront, postgres_schema: PostgresSchema, postgres_settings: Settings
+):
+    """The ceiling on sessions costs one of them, as long as nobody has too many."""
+    settings = replace(postgres_settings, database_url=behind(postgres_front, postgres_schema))
+    async with AuthServer(settings) as server:
+        await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
+        ada, counted = Credentials("Ada", PASSWORD), []
+        for _ in range(9):
+            before = postgres_front.turns
+            await server.graph.services.login.login(ada, FIREFOX, delivery=Delivery.COOKIE)
+            counted.append(postgres_front.turns - before)
+        # The least, for the reasons given below.
+        assert min(counted) == LOGIN_MESSAGES
+
+
 async def test_a_refresh_costs_two_messages(
     postgres_front: PostgresFront, postgres_schema: PostgresSchema, postgres_settings: Settings
 ):
     """One that looks and one that changes, whether the token moves on or a lost answer is repeated."""
-    place = urlencode({"search_path": postgres_schema.name, "sslmode": "disable"})
-    url = f"postgresql://postgres@127.0.0.1:{postgres_front.port}/postgres?{place}"
-    async with AuthServer(replace(postgres_settings, database_url=Secret(url))) as server:
+    settings = replace(postgres_settings, database_url=behind(postgres_front, postgres_schema))
+    async with AuthServer(settings) as server:
         await server.accounts.create("Ada", PASSWORD, role="user", actor="operator")
         services = server.graph.services
         ada = Credentials("Ada", PASSWORD)

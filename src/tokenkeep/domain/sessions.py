@@ -42,6 +42,7 @@ class EndReason(StrEnum):
 
     LOGOUT = "logout"
     REPLACED = "replaced"
+    TOO_MANY = "too_many"
     REUSE = "reuse"
     ROLLED_BACK = "rolled_back"
     PASSWORD_CHANGED = "password_changed"

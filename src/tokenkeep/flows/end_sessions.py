@@ -1,4 +1,4 @@
-"""End sessions from elsewhere: one of one's own, or all of them, with every access token.
+"""End sessions from elsewhere: one of one's own, all of them, or those too many, with every access token.
 
 Not here: other people's sessions (`flows.expel`).
 """
@@ -6,9 +6,10 @@ Not here: other people's sessions (`flows.expel`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from tokenkeep.domain import revocations
-from tokenkeep.domain.audit import EventKind
+from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.errors import NotFound
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
@@ -16,6 +17,9 @@ from tokenkeep.domain.sessions import Client, EndReason, Session
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
+
+BATCH: Final = 100
+"""Sessions ended in one transaction when there are many too many."""
 
 
 class EndSessions:
@@ -66,14 +70,45 @@ async def end_one_of(
     Args:
         reason: by default that its owner wished it, or whoever else `by` is.
     """
-    reason = reason or _reason(session.account_id, by)
+    revocation = await end_refreshes_of(tx, session, by, reason=reason or _reason(session.account_id, by))
+    return None if revocation is None else await revoker.append(tx, revocation)
+
+
+async def end_refreshes_of(tx: Transaction, session: Session, by: Authority, *, reason: EndReason) -> Revocation | None:
+    """End a session and return the revocation of its access tokens, yet to be appended; None if it had ended before."""
     if not await tx.sessions.end(session.id, reason, now=tx.now):
         return None
-    event = by.event(
-        EventKind.SESSION_ENDED, tx.now, account_id=session.account_id, session_id=session.id, detail=reason
-    )
-    await tx.audit.record(event)
-    return await revoker.append(tx, revocations.of_session(session.id, at=tx.now, reason=reason, actor=by.actor))
+    await tx.audit.record(_told(tx, session, by, reason))
+    return revocations.of_session(session.id, at=tx.now, reason=reason, actor=by.actor)
+
+
+async def end_surplus_of(tx: Transaction, opened: Session, by: Authority, *, most: int) -> list[Revocation]:
+    """End what an account, whose row this transaction has taken, has too many of, the least recently used first.
+
+    Normally that is one session. When `most` was lowered it may be thousands: then no more than `BATCH` end here, and
+    the rest when other sessions are opened. Returns the revocations of their access tokens, yet to be appended.
+
+    Args:
+        opened: the session just opened, which is kept.
+        most: how many of the account may live.
+    """
+    reason = EndReason.TOO_MANY
+    ended = await tx.sessions.end_surplus(opened, reason, most=most, limit=BATCH, now=tx.now)
+    for session in ended:
+        await tx.audit.record(_told(tx, session, by, reason))
+    return await revocations_of(tx, ended, by, reason=reason) if ended else []
+
+
+async def revocations_of(
+    tx: Transaction, ended: list[Session], by: Authority, *, reason: EndReason
+) -> list[Revocation]:
+    """Return the revocations of those sessions that can have an access token which still lives."""
+    life = await tx.revocations.longest_access_life()
+    return [
+        revocations.of_session(each.id, at=tx.now, reason=reason, actor=by.actor)
+        for each in ended
+        if revocations.kept_until(each.last_used_at, life) > tx.now
+    ]
 
 
 async def end_all_of(
@@ -89,6 +124,11 @@ async def end_all_of(
     ended = replace(account, token_version=account.token_version - 1)
     revocation = revocations.of_account_version(ended, at=tx.now, reason=reason, actor=by.actor)
     return count, await revoker.append(tx, revocation)
+
+
+def _told(tx: Transaction, session: Session, by: Authority, reason: EndReason) -> Event:
+    kind, owner = EventKind.SESSION_ENDED, session.account_id
+    return by.event(kind, tx.now, account_id=owner, session_id=session.id, detail=reason)
 
 
 def _reason(owner: AccountId, by: Authority) -> EndReason:

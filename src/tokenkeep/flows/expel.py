@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenkeep.domain import revocations
 from tokenkeep.domain.audit import EventKind
 from tokenkeep.domain.errors import NotFound
 from tokenkeep.domain.identifiers import AccountId, SessionId
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import EndReason, Session
 from tokenkeep.flows.authority import Authority
-from tokenkeep.flows.end_sessions import end_all_of, end_one_of
+from tokenkeep.flows.end_sessions import end_all_of, end_one_of, revocations_of
 from tokenkeep.flows.find_account import Find
 from tokenkeep.flows.ports import Storage, Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -104,15 +103,8 @@ class Expel:
         return len(ended), sessions[-1].id if len(sessions) == BATCH else None, appended
 
     async def _revoke(self, tx: Transaction, ended: list[Session], by: Authority) -> list[Revocation]:
-        """Revoke the access tokens of those sessions that can have one that still lives."""
-        life = await tx.revocations.longest_access_life()
-        return [
-            await self._revoker.append(
-                tx, revocations.of_session(each.id, at=tx.now, reason=EndReason.ENDED_BY_ADMIN, actor=by.actor)
-            )
-            for each in ended
-            if revocations.kept_until(each.last_used_at, life) > tx.now
-        ]
+        due = await revocations_of(tx, ended, by, reason=EndReason.ENDED_BY_ADMIN)
+        return [await self._revoker.append(tx, each) for each in due]
 
 
 async def _now(tx: Transaction) -> int:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenkeep.domain.accounts import Account
+from tokenkeep.domain.audit import SYSTEM
 from tokenkeep.domain.revocations import Revocation
 from tokenkeep.domain.sessions import Client, Delivery, EndReason, RefreshToken, Session
 from tokenkeep.flows.added_claims import AddedClaims
 from tokenkeep.flows.authority import Authority
-from tokenkeep.flows.end_sessions import end_one_of
+from tokenkeep.flows.end_sessions import end_refreshes_of, end_surplus_of
 from tokenkeep.flows.issue_tokens import TokenIssuer, TokenPair
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.flows.revoke import Revoker
@@ -48,22 +49,26 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session that was stored, and what ended with its beginning."""
+    """A session that was stored, and the revocations of what ended with its beginning."""
 
     opening: Opening
     session: Session
     account: Account
-    replaced: Revocation | None
+    ended: list[Revocation]
 
 
 class OpenSession:
-    """Opens sessions."""
+    """Opens sessions, and keeps to how many of one account may live at once."""
 
-    def __init__(self, families: TokenFamilies, claims: AddedClaims, issuer: TokenIssuer, revoker: Revoker) -> None:
+    def __init__(
+        self, families: TokenFamilies, claims: AddedClaims, issuer: TokenIssuer, revoker: Revoker, *, most: int
+    ) -> None:
+        """Take what tokens are made with, and how many sessions of one account may live."""
         self._families = families
         self._claims = claims
         self._issuer = issuer
         self._revoker = revoker
+        self._most = most
 
     def audience(self, asked: str | None) -> str:
         """Return the audience to issue for; the issuer itself when none is asked for.
@@ -84,21 +89,28 @@ class OpenSession:
         return Opening(wish, SessionDraft.draw(wish.client, wish.delivery), self._claims.of(account))
 
     async def open(self, tx: Transaction, account: Account, opening: Opening) -> Opened:
-        """Store the session of an account whose row this transaction has taken, and end the one that it replaces."""
+        """Store the session of an account whose row this transaction has taken; end the one that it replaces.
+
+        What is too many then ends as well. Of one account two sessions are never opened at once, since the transactions
+        wait for each other's hold of its row; so what is counted here is what there is.
+        """
         session = await self._families.begin(tx, account, opening.draft)
         wish = opening.wish
-        by = Authority(account.id, wish.client)
-        replaced = await self._end_replaced(tx, wish.replaces, by) if wish.replaces is not None else None
-        return Opened(opening, session, account, replaced)
+        ended = await self._end_replaced(tx, wish.replaces, Authority(account.id, wish.client))
+        ended += await end_surplus_of(tx, session, Authority(SYSTEM, wish.client), most=self._most)
+        # Only now, since whoever else revokes something waits from here on, perhaps with a row that was taken above.
+        return Opened(opening, session, account, [await self._revoker.append(tx, each) for each in ended])
 
     def hand_out(self, opened: Opened) -> TokenPair:
         """Return the first pair of a session whose transaction is committed."""
-        self._revoker.apply(opened.replaced)
+        for revocation in opened.ended:
+            self._revoker.apply(revocation)
         session, opening = opened.session, opened.opening
         return self._issuer.issue(session, opened.account, opening.wish.audience, session.created_at, opening.added)
 
-    async def _end_replaced(self, tx: Transaction, token: RefreshToken, by: Authority) -> Revocation | None:
-        found = await self._families.find(tx, token)
+    async def _end_replaced(self, tx: Transaction, token: RefreshToken | None, by: Authority) -> list[Revocation]:
+        found = await self._families.find(tx, token) if token is not None else None
         if found is None:
-            return None
-        return await end_one_of(tx, found[0], by, self._revoker, reason=EndReason.REPLACED)
+            return []
+        revocation = await end_refreshes_of(tx, found[0], by, reason=EndReason.REPLACED)
+        return [] if revocation is None else [revocation]

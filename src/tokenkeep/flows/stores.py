@@ -135,6 +135,15 @@ class SessionStore(SessionReader, Protocol):
     async def end_all(self, account_id: AccountId, reason: EndReason, *, now: int) -> int:
         """End every session of an account; returns how many."""
 
+    async def end_surplus(
+        self, opened: Session, reason: EndReason, *, most: int, limit: int, now: int
+    ) -> list[Session]:
+        """End up to `limit` live sessions of an account that are not among the `most` last used, the others kept.
+
+        The one just opened, whose account this transaction has taken, is kept and counted, whenever it was used.
+        Returns those that ended, the least recently used first, which are also the first to end.
+        """
+
     async def end_everyones(self, reason: EndReason, *, now: int) -> int:
         """End every session there is; returns how many."""
 

@@ -141,6 +141,12 @@ class Settings:
     session_ttl: timedelta = _option(
         30 * _DAY, Kind.DURATION, "A session is over this long after its login.", between(_SECOND, 365 * _DAY)
     )
+    max_sessions: int = _option(
+        100,
+        Kind.INTEGER,
+        "Sessions of one account that may live at once; a login beyond them ends the least recently used.",
+        number_between(1, 10_000),
+    )
     refresh_grace: timedelta = _option(
         10 * _SECOND,
         Kind.DURATION,

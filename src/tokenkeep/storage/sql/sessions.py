@@ -179,6 +179,36 @@ class SqlSessions:
             reason.value,
         )
 
+    async def end_surplus(
+        self, opened: Session, reason: EndReason, *, most: int, limit: int, now: int
+    ) -> list[Session]:
+        """End up to `limit` live sessions of an account that are not among the `most` last used, the others kept.
+
+        The one just opened, whose account this transaction has taken, is kept and counted, whenever it was used.
+        Returns those that ended, the least recently used first, which are also the first to end.
+        """
+        rows = await self._tx.fetch(
+            """
+            UPDATE sessions SET revoked_at = $3, revoked_reason = $4
+            WHERE revoked_at IS NULL AND id IN (
+                SELECT id FROM (
+                    SELECT id, row_number() OVER (ORDER BY last_used_at DESC, id) AS place FROM sessions
+                    WHERE account_id = $1 AND id <> $2
+                        AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $3
+                ) AS others
+                WHERE place >= $5 ORDER BY place DESC LIMIT $6
+            )
+            RETURNING *
+            """,
+            opened.account_id,
+            opened.id,
+            now,
+            reason.value,
+            most,
+            limit,
+        )
+        return sorted(map(_session, rows), key=lambda session: session.last_used_at)
+
     async def end_everyones(self, reason: EndReason, *, now: int) -> int:
         """End every session there is; returns how many."""
         return await self._tx.execute(
