@@ -54,6 +54,8 @@ def serve(config: Path | None, **flags: Any) -> None:
 
     The first start makes the data directory with the database and the server secret, and the signing keys.
     """
+    # Until it can be heeded it would end the process. Nothing is missed: all that a reload reads anew is read later.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = read_settings(config, flags).settings
     set_up_logging(level=settings.log_level)
     asyncio.run(_check(settings))
