@@ -18,7 +18,7 @@ from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.server_processes import NO_REDIS
+from tokenkeep.domain.server_processes import NO_REDIS, Accord
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
@@ -66,6 +66,7 @@ from tokenkeep.flows.trusted_storage import TrustedStorage
 from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.policies import (
+    accord_of,
     cookie_policy,
     has_feed,
     limit_policy,
@@ -233,7 +234,7 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         revocation_bell=revocation_bell,
         shared=outside.shared,
         read_now=read_now,
-        together=_together(unguarded, outside),
+        together=_together(unguarded, outside, accord_of(settings)),
         follow_revocations=follow_revocations,
         publish_revocations=publish_revocations,
         services=Services(
@@ -280,10 +281,11 @@ def _feed(settings: Settings, publish: PublishRevocations) -> Feed | None:
     return Feed(publish, token)
 
 
-def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
+def _together(storage: Storage, outside: Outside, accord: Accord) -> ServeTogether | None:
     if outside.node is None:
         return None
-    return ServeTogether(storage, node=outside.node, redis=outside.shared.identity if outside.shared else _no_redis)
+    redis = outside.shared.identity if outside.shared else _no_redis
+    return ServeTogether(storage, node=outside.node, redis=redis, accord=accord)
 
 
 async def _no_redis() -> str:

@@ -69,7 +69,7 @@ def serve(config: Path | None, **flags: Any) -> None:
     click.echo(_next_steps(settings))
     sys.stdout.flush()
     _Server(
-        partial(_check_reload, config, flags),
+        partial(_check_reload, config, flags, settings.issuer),
         target="tokenkeep",
         address=settings.host,
         port=settings.port,
@@ -179,8 +179,13 @@ class _Server(MPServer):
             super().signal_handler_reload(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
+def _check_reload(config: Path | None, flags: dict[str, Any], issuer: str) -> None:
     settings = read_settings(config, flags).settings
+    if settings.issuer != issuer:
+        raise SettingsError(
+            f"issuer is {settings.issuer} now, and was {issuer} at the start: old and new workers would refuse each "
+            "other's tokens. To change it, stop all server processes, then start them"
+        )
     check_safety(settings)
     choose_redis(settings)
     _check_certificate(settings)
