@@ -15,7 +15,7 @@ from unittest.mock import patch
 from tokenkeep.contract.revocation import RevocationKind, digest
 from tokenkeep.contract.revocation_feed import FEED_TYPE, FeedDocument, FeedEntry, sign_feed
 from tokenkeep.jose import Key, jws
-from tokenkeep.jose.encoding import decode_base64url, decode_object, encode_array, encode_base64url
+from tokenkeep.jose.encoding import decode_base64url, decode_object, encode_array, encode_base64url, encode_object
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FILE: Final = ROOT / "tests" / "data" / "revocation-feed.json"
@@ -82,6 +82,7 @@ def _documents() -> dict[str, FeedDocument]:
         "news": replace(later, upto=4, entries=entries[2:4]),
         "another issuer": replace(snapshot, issuer="https://other.example.com"),
         "another type": snapshot,
+        "no name of a key": snapshot,
         "forged": snapshot,
         "gap": replace(later, after=5, upto=6, entries=entries[4:5]),
         "backwards": replace(later, after=0, upto=1, entries=entries[:1]),
@@ -99,6 +100,7 @@ def _steps() -> list[dict[str, Any]]:
         ("nothing new", 10, "ask for everything", []),
         ("another issuer", 10, "refuse", []),
         ("another type", 10, "refuse", []),
+        ("no name of a key", 10, "refuse", []),
         ("forged", 10, "refuse", []),
         ("snapshot", 65, "refuse", []),
         ("snapshot", -6, "refuse", []),
@@ -138,6 +140,9 @@ def _signed(name: str, document: FeedDocument, key: Key) -> str:
     text = sign_feed(document, key)
     if name == "another type":
         return jws.sign(decode_base64url(text.split(".")[1]), key, header={"typ": "at+jwt"})
+    if name == "no name of a key":
+        signed = f"{encode_base64url(encode_object({'alg': key.alg, 'typ': FEED_TYPE}))}.{text.split('.')[1]}"
+        return f"{signed}.{encode_base64url(key.sign(signed.encode()))}"
     if name == "forged":
         head, payload, signature = text.split(".")
         return f"{head}.{payload}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"

@@ -167,10 +167,12 @@ PROBLEMS = {
     ),
     "unavailable": Entry(
         "It is not known at the moment whether tokens have been revoked, because the database has not answered for "
-        "longer than `revocation_max_staleness`. Nothing was decided. The answer carries `Retry-After`. A service with "
+        "longer than `revocation_max_staleness`; or the database was put back to an older state under the running "
+        "server, which then does nothing by it. Nothing was decided. The answer carries `Retry-After`. A service with "
         "a verifier answers the same while it cannot fetch the issuer's keys. `/readyz` answers with it, or with "
         "`storage_unavailable`, and names in `missing` [what it lacks](deployment.md#health).",
-        "Look at the database and at the log; the server goes on by itself when the database answers. For a service, "
+        "Look at the database and at the log; the server goes on by itself when the database answers. If it was put "
+        "back, go on [as the log says](backup.md#restore). For a service, "
         "see [what happens when the auth server is down](verifier.md#when-the-auth-server-is-down).",
     ),
     "storage_unavailable": Entry(

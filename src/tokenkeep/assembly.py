@@ -18,7 +18,7 @@ from tokenkeep.contract.revocation import RevocationKind, RevocationSet, digest
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.readiness import Need
 from tokenkeep.domain.secrets import SecretRing
-from tokenkeep.domain.server_processes import NO_REDIS
+from tokenkeep.domain.server_processes import NO_REDIS, Accord
 from tokenkeep.flows.added_claims import AddedClaims, ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.administer_remotely import AdministerRemotely
@@ -63,9 +63,11 @@ from tokenkeep.flows.revoke_token import RevokeToken
 from tokenkeep.flows.rotate_keys import RotateKeys
 from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.flows.token_families import TokenFamilies
+from tokenkeep.flows.trusted_storage import TrustedStorage
 from tokenkeep.flows.watch_clock import WatchClock
 from tokenkeep.passwords import Argon2Parameters, HashingPool
 from tokenkeep.policies import (
+    accord_of,
     cookie_policy,
     has_feed,
     limit_policy,
@@ -133,6 +135,9 @@ class ObjectGraph:
     """Everything that an open server consists of."""
 
     storage: Storage
+    """Not guarded against a database that was put back."""
+    doubted: Callable[[], bool]
+    """Tells whether the database was put back to an older state under the open server."""
     hasher: HashingPool
     password_kinds: FollowPasswordKinds
     accounts: AdministerAccounts
@@ -163,19 +168,34 @@ class ObjectGraph:
 
 def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     """Return the object graph of a server with these settings."""
-    storage = SqlStorage(outside.database, Sealer(outside.secret_ring), outside.observe_event)
+    # For those who look whether the database is to be trusted, and what goes on meanwhile; all others get `storage`.
+    unguarded = SqlStorage(outside.database, Sealer(outside.secret_ring), outside.observe_event)
+    key_bell, revocation_bell = Bell(), Bell()
+    history = KeepHistory(unguarded, outside.mark, unmarked=outside.unmarked)
+    follow_revocations = FollowRevocations(
+        unguarded,
+        outside.revoked,
+        outside.clock,
+        issuer=settings.issuer,
+        max_staleness=settings.revocation_max_staleness.total_seconds(),
+        key_revoked=key_bell.ring,
+    )
+
+    def doubted() -> bool:
+        return follow_revocations.doubted or history.doubted
+
+    storage = TrustedStorage(unguarded, doubted)
     cost = Argon2Parameters(settings.argon2_memory, settings.argon2_passes)
     hasher = HashingPool(cost, concurrency=settings.hash_concurrency, longest_wait=HASHING_WAIT)
     rotation = rotation_policy(settings)
     # Asked for each token that is signed, and always of the same few keys.
     key_entry = lru_cache(maxsize=8)(partial(digest, RevocationKind.KEY, settings.issuer))
     key_ring = KeyRing(
-        storage,
+        unguarded,
         outside.clock,
         trusted_for=rotation.propagation / 1000,
         is_revoked=lambda key_id: outside.revoked.holds(key_entry(key_id)),
     )
-    key_bell, revocation_bell = Bell(), Bell()
     read_now = ReadNow(outside.shared.messenger, revocation_bell.ring) if outside.shared else None
     revoker = Revoker(settings.issuer, outside.revoked, _ring(revocation_bell, read_now.bell if read_now else None))
     families = TokenFamilies(outside.secret_ring, session_policy(settings))
@@ -184,28 +204,21 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
     opener = OpenSession(families, claims, tokens, revoker, most=settings.max_sessions)
     new_passwords = NewPasswords(hasher, hasher, password_policy(settings))
     replacer = ReplacePassword(storage, new_passwords, opener, revoker)
-    refusals = NoteRefusals(storage, outside.clock, outside.secret_ring)
+    refusals = NoteRefusals(unguarded, outside.clock, outside.secret_ring)
     limiter = outside.shared.limiter if outside.shared else MemoryLimiter(outside.clock)
     admission = Admission(LimitAttempts(limiter, limit_policy(settings)), refusals)
     check_password = CheckPassword(hasher, admission)
-    establish_keys = EstablishKeys(storage, settings.signing_algorithm)
+    establish_keys = EstablishKeys(unguarded, settings.signing_algorithm)
     rotate_keys = RotateKeys(storage, key_ring, rotation, changed=key_bell.ring)
     creator = CreateAccount(storage, new_passwords)
     changer = ChangeAccount(storage, revoker)
-    watch_clock = WatchClock(storage, outside.clock)
-    follow_revocations = FollowRevocations(
-        storage,
-        outside.revoked,
-        outside.clock,
-        issuer=settings.issuer,
-        max_staleness=settings.revocation_max_staleness.total_seconds(),
-        key_revoked=key_bell.ring,
-    )
+    watch_clock = WatchClock(unguarded, outside.clock)
     publish_revocations = PublishRevocations(follow_revocations, key_ring, issuer=settings.issuer)
     return ObjectGraph(
-        storage=storage,
+        storage=unguarded,
+        doubted=doubted,
         hasher=hasher,
-        password_kinds=FollowPasswordKinds(storage, hasher),
+        password_kinds=FollowPasswordKinds(unguarded, hasher),
         accounts=AdministerAccounts(storage, new_passwords, creator, changer),
         import_accounts=ImportAccounts(storage),
         key_ring=key_ring,
@@ -213,17 +226,17 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
         key_poll=rotation.propagation / 1000 / KEY_POLLS,
         establish_keys=establish_keys,
         rotate_keys=rotate_keys,
-        history=KeepHistory(storage, outside.mark, unmarked=outside.unmarked),
+        history=history,
         purge=Purge(storage, audit_retention=settings.audit_retention // _MILLISECOND),
         refusals=refusals,
         audit=ReadAudit(storage),
-        recover=Recover(storage, outside.mark, establish_keys),
+        recover=Recover(unguarded, outside.mark, establish_keys),
         revoke_token=RevokeToken(storage, key_ring, revoker, clock=outside.clock),
         watch_clock=watch_clock,
         revocation_bell=revocation_bell,
         shared=outside.shared,
         read_now=read_now,
-        together=_together(storage, outside),
+        together=_together(unguarded, outside, accord_of(settings)),
         follow_revocations=follow_revocations,
         publish_revocations=publish_revocations,
         services=Services(
@@ -247,9 +260,9 @@ def assemble(settings: Settings, outside: Outside) -> ObjectGraph:
             refusals=refusals,
             cookies=cookie_policy(settings),
             readiness=CheckReadiness(
-                storage,
+                unguarded,
                 {
-                    Need.REVOCATIONS: follow_revocations.fresh,
+                    Need.REVOCATIONS: lambda: follow_revocations.fresh() and not doubted(),
                     Need.KEYS: key_ring.can_sign,
                     Need.CLOCK: lambda: watch_clock.agrees,
                 },
@@ -270,10 +283,11 @@ def _feed(settings: Settings, publish: PublishRevocations) -> Feed | None:
     return Feed(publish, token)
 
 
-def _together(storage: Storage, outside: Outside) -> ServeTogether | None:
+def _together(storage: Storage, outside: Outside, accord: Accord) -> ServeTogether | None:
     if outside.node is None:
         return None
-    return ServeTogether(storage, node=outside.node, redis=outside.shared.identity if outside.shared else _no_redis)
+    redis = outside.shared.identity if outside.shared else _no_redis
+    return ServeTogether(storage, node=outside.node, redis=redis, accord=accord)
 
 
 async def _no_redis() -> str:

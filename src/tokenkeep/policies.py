@@ -20,6 +20,7 @@ from tokenkeep.contract.loopback import leads_to_loopback
 from tokenkeep.domain.accounts import PasswordPolicy
 from tokenkeep.domain.key_rotation import RotationPolicy
 from tokenkeep.domain.limits import Quota
+from tokenkeep.domain.server_processes import Accord
 from tokenkeep.domain.sessions import SessionPolicy
 from tokenkeep.flows.issue_tokens import TokenPolicy
 from tokenkeep.flows.limit_attempts import LimitPolicy
@@ -37,6 +38,11 @@ def token_policy(settings: Settings) -> TokenPolicy:
         audiences=(settings.issuer, *settings.audiences),
         access_life=settings.access_ttl // timedelta(seconds=1),
     )
+
+
+def accord_of(settings: Settings) -> Accord:
+    """Return what all processes that serve one database should be told alike."""
+    return Accord(settings.issuer, settings.signing_algorithm)
 
 
 def password_policy(settings: Settings) -> PasswordPolicy:

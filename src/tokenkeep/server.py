@@ -30,6 +30,7 @@ from tokenkeep.flows.added_claims import ClaimsHook
 from tokenkeep.flows.administer_accounts import AdministerAccounts
 from tokenkeep.flows.ports import Clock
 from tokenkeep.flows.recover import Recovered
+from tokenkeep.flows.trusted_storage import IN_DOUBT
 from tokenkeep.jose import KeySet
 from tokenkeep.jose.algorithms import ALGORITHMS
 from tokenkeep.observability import Measures, Metrics
@@ -299,10 +300,12 @@ class AuthServer:
         )
 
     def _verification_keys(self) -> KeySet:
-        key_ring = self.graph.key_ring
-        if not key_ring.fresh:
+        graph = self.graph
+        if graph.doubted():
+            raise CannotTell(IN_DOUBT)
+        if not graph.key_ring.fresh:
             raise CannotTell("the signing keys were last read too long ago")
-        return key_ring.verification_keys()
+        return graph.key_ring.verification_keys()
 
 
 def create_app() -> ASGIApp:

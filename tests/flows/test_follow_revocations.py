@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.flows.stage import PASSWORD, Stage
+from tests.flows.stage import FIREFOX, PASSWORD, Stage
 from tests.settable_clock import SettableClock
 from tokenkeep.contract.revocation import RevocationSet
 from tokenkeep.domain.accounts import Account
@@ -233,9 +233,16 @@ async def lose_the_last(stage: Stage) -> None:
     await stage.execute("UPDATE revocation_head SET number = number - 1")
 
 
+async def log_out_beside(command: AuthServer, pair: TokenPair) -> None:
+    """Log out by a process that has not noticed that anything was lost."""
+    assert await command.graph.services.logout.logout(pair.refresh_token, FIREFOX)
+
+
 @pytest.mark.parametrize("noticed", [False, True], ids=["at once", "after a look"])
 @pytest.mark.parametrize("more", [1, 2], ids=["as many", "more"])
-async def test_numbers_that_have_caught_up_are_not_the_same_list(stage: Stage, ada: Account, noticed: bool, more: int):
+async def test_numbers_that_have_caught_up_are_not_the_same_list(
+    stage: Stage, ada: Account, command: AuthServer, noticed: bool, more: int
+):
     """What was revoked under a number that was lost is accepted by nobody who knows another one under it."""
     lost, later, last = await stage.login(), await stage.login(), await stage.login()
     await stage.logout(lost.refresh_token)
@@ -246,7 +253,7 @@ async def test_numbers_that_have_caught_up_are_not_the_same_list(stage: Stage, a
         with pytest.raises(RolledBack, match="revocation 0, but 1"):
             await other.follow.poll()
     for pair in (later, last)[:more]:
-        await stage.logout(pair.refresh_token)
+        await log_out_beside(command, pair)
     for _ in range(3):
         with pytest.raises(RolledBack, match="gone on from there"):
             await other.follow.poll()
@@ -257,7 +264,7 @@ async def test_numbers_that_have_caught_up_are_not_the_same_list(stage: Stage, a
             other.verifier.verify(later.access_token)
 
 
-async def test_a_list_that_was_lost_once_must_prove_to_be_the_same(stage: Stage, ada: Account):
+async def test_a_list_that_was_lost_once_must_prove_to_be_the_same(stage: Stage, ada: Account, command: AuthServer):
     """Once what told it apart has expired, nothing tells that the list has all that is known: nothing is accepted."""
     lost, later = await stage.login(), await stage.login()
     await stage.logout(lost.refresh_token)
@@ -266,14 +273,14 @@ async def test_a_list_that_was_lost_once_must_prove_to_be_the_same(stage: Stage,
     await lose_the_last(stage)
     with pytest.raises(RolledBack):
         await other.follow.poll()
-    await stage.logout(later.refresh_token)
+    await log_out_beside(command, later)
     stage.clock.elapse(3600)
     for _ in range(2):
         with pytest.raises(RolledBack, match="gone on from there"):
             await other.follow.poll()
 
 
-async def test_the_newest_state_that_is_restored_is_followed_again(stage: Stage, ada: Account):
+async def test_the_newest_state_that_is_restored_is_followed_again(stage: Stage, ada: Account, command: AuthServer):
     """A list that has what is known, under the same number, is taken for the same, whatever came between."""
     ended, later, witness = await stage.login(), await stage.login(), await stage.login()
     await stage.logout(ended.refresh_token)
@@ -289,6 +296,6 @@ async def test_the_newest_state_that_is_restored_is_followed_again(stage: Stage,
         *(row[name] for name in ("number", "kind", "value", "version", "revoked_at", "expires_at", "reason", "actor")),
     )
     await stage.execute("UPDATE revocation_head SET number = number + 1")
-    await stage.logout(later.refresh_token)
+    await log_out_beside(command, later)
     await other.follow.poll()
     assert (other.accepts(ended), other.accepts(later), other.accepts(witness)) == (False, False, True)

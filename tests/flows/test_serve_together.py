@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.settable_clock import SettableClock
 from tests.storage.contracts import Processes, SqliteEngine
-from tokenkeep.domain.server_processes import LOST_AFTER, NO_REDIS, UNKNOWN_REDIS, NotShared, ServerProcess
+from tokenkeep.domain.server_processes import LOST_AFTER, NO_REDIS, UNKNOWN_REDIS, Accord, NotShared, ServerProcess
 from tokenkeep.flows import serve_together
 from tokenkeep.flows.serve_together import ServeTogether
 from tokenkeep.storage.sql.stores import SqlStorage
 
 LONGEST_WAIT = 10.0
+ACCORD = Accord("https://auth.example.com", "ES256")
 
 
 @pytest.fixture
@@ -32,13 +34,13 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve_together, "LOOK_AGAIN", 0.001)
 
 
-def process(storage: SqlStorage, node: str, redis: str) -> ServeTogether:
-    """Return one more process of a node that uses a Redis."""
+def process(storage: SqlStorage, node: str, redis: str, accord: Accord = ACCORD) -> ServeTogether:
+    """Return one more process of a node that uses a Redis, and was told something."""
 
     async def found() -> str:
         return redis
 
-    return ServeTogether(storage, node=node, redis=found)
+    return ServeTogether(storage, node=node, redis=found, accord=accord)
 
 
 async def listed(storage: SqlStorage) -> list[ServerProcess]:
@@ -150,3 +152,62 @@ async def test_the_lost_are_forgotten(storage: SqlStorage, clock: SettableClock)
     await last.join()
     await last.stay()
     assert len(await listed(storage)) == 1
+
+
+@pytest.mark.parametrize("redis", ["red", UNKNOWN_REDIS], ids=["one Redis", "Redis away"])
+async def test_another_issuer_is_refused(storage: SqlStorage, clock: SettableClock, redis: str):
+    """A node with another issuer than one that lives is told both and what to do, is not stored, and may come later."""
+    one = process(storage, "one", redis)
+    two = process(storage, "two", redis, replace(ACCORD, issuer="https://other.example.com"))
+    await one.join()
+    with pytest.raises(
+        NotShared,
+        match=r"with the issuer https://auth\.example\.com, and this one has https://other\.example\.com: "
+        r".* Set the same issuer .* stop all of them",
+    ):
+        await join_beside(one, two, clock)
+    assert [each.node for each in await listed(storage)] == ["one"]
+    await one.leave()
+    await two.join()
+    with pytest.raises(NotShared, match=r"issuer https://other\.example\.com, and this one has https://auth"):
+        await one.stay()
+
+
+async def test_a_node_with_an_issuer_of_its_own_passes(storage: SqlStorage, clock: SettableClock):
+    """What the processes of one node disagree about is their main process's affair, which replaces them."""
+    one = process(storage, "one", "red")
+    await one.join()
+    await join_beside(one, process(storage, "one", "red", Accord("https://other.example.com", "EdDSA")), clock)
+
+
+async def test_a_version_that_says_nothing_does_not_disagree(
+    storage: SqlStorage, clock: SettableClock, caplog: pytest.LogCaptureFixture
+):
+    """Rows of the version before, which have neither, stop nobody, and cause no warning: a rolling deploy goes on."""
+    old = ServerProcess("old", "one", "red", clock.now())
+    await storage.transact(lambda tx: tx.server_processes.note(old))
+    new = process(storage, "two", "red")
+    async with asyncio.timeout(LONGEST_WAIT):
+        await new.join()
+    await new.stay()
+    assert not caplog.records
+
+
+async def test_another_signing_algorithm_is_told(
+    storage: SqlStorage, clock: SettableClock, caplog: pytest.LogCaptureFixture
+):
+    """Both nodes serve, and each warns once, until it is over; then again."""
+    one = process(storage, "one", "red")
+    await one.join()
+    for _ in range(2):
+        two = process(storage, "two", "red", replace(ACCORD, signing_algorithm="EdDSA"))
+        caplog.clear()
+        await two.join()
+        for _ in range(3):
+            await one.stay()
+            await two.stay()
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+        for record, named in zip(caplog.records, (("ES256", "EdDSA"), ("EdDSA", "ES256")), strict=True):
+            assert "with the signing_algorithm {}, and this one has {}:".format(*named) in record.getMessage()
+        await two.leave()
+        await one.stay()

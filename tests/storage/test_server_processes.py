@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import replace
 
 from tests.storage.contracts import Engine, Processes
-from tokenkeep.domain.server_processes import NO_REDIS, ServerProcess
+from tokenkeep.domain.server_processes import NO_REDIS, Accord, ServerProcess
 from tokenkeep.flows.ports import Transaction
 from tokenkeep.flows.serve_together import ServeTogether
+from tokenkeep.storage.sql.database import SqlTransaction
 from tokenkeep.storage.sql.stores import SqlStorage
 
-ONE = ServerProcess("a", "node", "redis", 1_000)
+ACCORD = Accord("https://auth.example.com", "ES256")
+ONE = ServerProcess("a", "node", "redis", 1_000, ACCORD)
 TWO = ServerProcess("b", "node", "", 2_000)
 
 
@@ -31,6 +33,21 @@ async def test_processes_are_noted_and_forgotten(storage: SqlStorage):
     assert len(await listed(storage)) == 1
     await storage.transact(lambda tx: tx.server_processes.forget("a"))
     assert await listed(storage) == []
+
+
+async def test_the_version_before_notes_itself_too(storage: SqlStorage):
+    """A row that was written without what a later version adds is read, and tells nothing of it."""
+    before = """
+        INSERT INTO server_processes (id, node, redis, seen_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET redis = excluded.redis, seen_at = excluded.seen_at
+    """
+    for seen_at in (1_000, 2_000):
+
+        async def note(tx: SqlTransaction, seen_at: int = seen_at) -> int:
+            return await tx.execute(before, "c", "node", "redis", seen_at)
+
+        await storage._database.transact(note)
+    assert await listed(storage) == [ServerProcess("c", "node", "redis", 2_000, None)]
 
 
 async def test_turns_are_taken_one_after_the_other(processes: Processes, engine: Engine):
@@ -62,7 +79,10 @@ async def test_of_nodes_that_begin_at_once_without_redis_one_serves(processes: P
     async def no_redis() -> str:
         return NO_REDIS
 
-    nodes = [ServeTogether(await processes.storage(), node=f"node {number}", redis=no_redis) for number in range(5)]
+    nodes = [
+        ServeTogether(await processes.storage(), node=f"node {number}", redis=no_redis, accord=ACCORD)
+        for number in range(5)
+    ]
     joining = [asyncio.create_task(node.join()) for node in nodes]
     joined, waiting = await asyncio.wait(joining, timeout=1)
     for each in waiting:

@@ -234,6 +234,24 @@ def test_signals_that_come_at_once_end_the_server(sqlite_start: Start):
     assert server.wait() == 0
 
 
+def test_a_reload_does_not_change_the_issuer(tmp_path: Path):
+    """Old and new workers would refuse each other's tokens: the old ones serve on, and the log names both issuers."""
+    with ServerProcess(tmp_path) as server:
+        at = server.arguments.index("--issuer")
+        del server.arguments[at : at + 2]
+        file = tmp_path / "tokenkeep.toml"
+        file.write_text(f'issuer = "{server.url}"\n')
+        server.start()
+        workers = children(server.pid)
+        file.write_text('issuer = "http://127.0.0.1:1"\n')
+        os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: "not reloaded" in server.log, "the reload is refused")
+        assert f"issuer is http://127.0.0.1:1 now, and was {server.url} at the start" in server.log
+        assert children(server.pid) == workers
+        assert server.request("GET", "/readyz").status_code == 200
+        assert server.stop() == 0
+
+
 def test_a_worker_that_dies_is_replaced(sqlite_start: Start):
     """When the worker is killed alone, the server starts another one, which knows everything that was answered."""
     server = sqlite_start()

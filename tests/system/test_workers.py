@@ -20,6 +20,7 @@ from tests.postgres_server import PostgresSchema
 from tests.redis_server import RedisServer
 from tests.system.conftest import FLEET, WORKERS, sharing
 from tests.system.server_process import ServerProcess, wait_until
+from tests.system.surroundings.spoken import say
 from tests.system.visitor import Visitor
 
 PASSWORD: Final = "correct-horse-battery"
@@ -235,6 +236,36 @@ def test_a_second_node_without_redis_is_refused(prepare: Prepare):
     assert one.stop() == 0
     two.start()
     assert two.stop() == 0
+
+
+def test_a_second_node_with_another_issuer_is_refused(prepare: Prepare):
+    """It names both and ends, and `doctor` says it too; the first goes on, and is not said to disagree with itself."""
+    one = prepare("one")
+    one.start()
+    two = prepare("two", environ={"TOKENKEEP_ALLOW_UNMARKED_DATABASE": "on"})
+    two.launch()
+    assert two.wait() == 1
+    told = f"another server process serves this database with the issuer {one.url}, and this one has {two.url}: "
+    assert f"tokenkeep: {told}" in two.log
+    two.data.mkdir(exist_ok=True)
+    say(two, "doctor", "--issuer", two.url).check_finding(f"server-processes: {re.escape(told)}")
+    assert "ok      server-processes: no other node" in "\n".join(say(one, "doctor", "--issuer", two.url).lines)
+    assert one.request("GET", "/readyz").status_code == 200
+    assert one.stop() == 0
+
+
+def test_a_second_node_with_another_algorithm_serves(prepare: Prepare):
+    """Both serve, since it may be a change node by node; the log of each says it, and so does `doctor`."""
+    one = prepare("one")
+    one.start()
+    two = prepare("two", environ={"TOKENKEEP_ALLOW_UNMARKED_DATABASE": "on"}, issuer=one.url, signing_algorithm="EdDSA")
+    two.start()
+    for node, (others, own) in ((one, ("EdDSA", "ES256")), (two, ("ES256", "EdDSA"))):
+        told = f"with the signing_algorithm {others}, and this one has {own}: "
+        wait_until(lambda node=node, told=told: told in node.log, "the log says it")  # type: ignore[misc]
+        said = say(node, "doctor", "--issuer", one.url, "--signing-algorithm", own)
+        assert f"ok      server-processes: another server process serves this database {told}" in "\n".join(said.lines)
+    assert one.stop() == two.stop() == 0
 
 
 def test_a_second_node_that_shares_redis_serves(prepare: Prepare):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tokenkeep.assembly import CANNOT_SERVE, SystemClock
-from tokenkeep.backends import choose_redis, sqlite_file
+from tokenkeep.backends import choose_redis, node_of, sqlite_file
 from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.terminal import REFUSED, json_text
 from tokenkeep.domain.audit import OPERATOR
 from tokenkeep.domain.key_rotation import RotationPlan
+from tokenkeep.domain.server_processes import ServerProcess, explain_dissent, explain_strangers
 from tokenkeep.flows.authority import Authority
 from tokenkeep.flows.ports import Transaction
+from tokenkeep.flows.serve_together import see_others
+from tokenkeep.policies import accord_of
 from tokenkeep.server import AuthServer
 from tokenkeep.settings import Settings, SettingsError, check_clock
 from tokenkeep.settings.finding import Finding
@@ -115,12 +119,32 @@ async def _installation(settings: Settings) -> list[Finding]:
             await server.graph.history.check()
             await server.graph.key_ring.reload()
             plan = await server.graph.services.list_keys.timetable(by=Authority(OPERATOR))
+            mine = _myself(settings)
+            others = await server.graph.storage.read(see_others, mine)
         finally:
             await server.close()
     except (*CANNOT_SERVE, ValueError) as error:
         return [Finding("installation", False, str(error), _SAID)]
     fits = Finding("installation", True, "database, schema, server secret, signing keys and history fit together")
-    return [fits, _next_key(plan)]
+    return [fits, _next_key(plan), *([] if settings.embedded else [_others(mine, others)])]
+
+
+def _myself(settings: Settings) -> ServerProcess:
+    """Return the server process that these settings would make; the node is not made for it."""
+    directory = DataDirectory(settings.data_dir)
+    known = directory.has_node() or not directory.exists()
+    return ServerProcess("", node_of(settings, directory) if known else "", "", accord=accord_of(settings))
+
+
+def _others(mine: ServerProcess, others: Sequence[ServerProcess]) -> Finding:
+    """Return whether the server processes of other nodes were told the same."""
+    if strange := explain_strangers(mine, others):
+        return Finding("server-processes", False, strange, _SAID)
+    if dissent := explain_dissent(mine, others):
+        return Finding("server-processes", True, dissent)
+    if not others:
+        return Finding("server-processes", True, "no other node serves this database just now")
+    return Finding("server-processes", True, "no other node serves with another issuer or signing_algorithm")
 
 
 def _next_key(plan: RotationPlan) -> Finding:

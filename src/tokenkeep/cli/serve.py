@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import socket
 import ssl
@@ -32,7 +33,9 @@ from tokenkeep.cli.configured import read_settings, setting_options
 from tokenkeep.cli.worker import load_application
 from tokenkeep.observability import set_up_logging
 from tokenkeep.server import AuthServer
-from tokenkeep.settings import Settings, SettingsError, check_safety
+from tokenkeep.settings import Loaded, Settings, SettingsError, check_safety
+from tokenkeep.settings.options import OPTIONS
+from tokenkeep.settings.sources import CONFIG_VARIABLE
 from tokenkeep.storage.data_directory import DataDirectory
 
 DRAIN: Final = 10
@@ -54,7 +57,10 @@ def serve(config: Path | None, **flags: Any) -> None:
 
     The first start makes the data directory with the database and the server secret, and the signing keys.
     """
-    settings = read_settings(config, flags).settings
+    # Until it can be heeded it would end the process. Nothing is missed: all that a reload reads anew is read later.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    loaded = read_settings(config, flags)
+    settings = loaded.settings
     set_up_logging(level=settings.log_level)
     asyncio.run(_check(settings))
     _check_port(settings)
@@ -64,10 +70,10 @@ def serve(config: Path | None, **flags: Any) -> None:
         directory.lock()  # held to the end of this process, for its workers
     if settings.tls_cert is not None and settings.tls_key is not None:
         _reload_on_renewal([settings.tls_cert, settings.tls_key])
-    click.echo(_next_steps(settings))
+    click.echo(_next_steps(loaded, config))
     sys.stdout.flush()
     _Server(
-        partial(_check_reload, config, flags),
+        partial(_check_reload, config, flags, settings.issuer),
         target="tokenkeep",
         address=settings.host,
         port=settings.port,
@@ -177,8 +183,13 @@ class _Server(MPServer):
             super().signal_handler_reload(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def _check_reload(config: Path | None, flags: dict[str, Any]) -> None:
+def _check_reload(config: Path | None, flags: dict[str, Any], issuer: str) -> None:
     settings = read_settings(config, flags).settings
+    if settings.issuer != issuer:
+        raise SettingsError(
+            f"issuer is {settings.issuer} now, and was {issuer} at the start: old and new workers would refuse each "
+            "other's tokens. To change it, stop all server processes, then start them"
+        )
     check_safety(settings)
     choose_redis(settings)
     _check_certificate(settings)
@@ -213,15 +224,32 @@ def _check_port(settings: Settings) -> None:
             ) from None
 
 
-def _next_steps(settings: Settings) -> str:
-    where = "" if settings.data_dir == Settings().data_dir else f" --data-dir {settings.data_dir}"
+def _next_steps(loaded: Loaded, config: Path | None) -> str:
+    settings = loaded.settings
     return (
         f"Tokenkeep serves {settings.issuer} (listening on {settings.host}:{settings.port})\n"
         f"Data directory: {settings.data_dir.absolute()}\n"
         "\n"
         "Add someone:\n"
-        f"  {Path(sys.argv[0])} users add Ada --role admin{where}\n"
+        f"  {_as_given(loaded, config, f'{Path(sys.argv[0])} users add Ada --role admin')}\n"
         "Log in:\n"
         f"  curl -s -c jar.txt -X POST {settings.issuer}/login -H 'Content-Type: application/json' \\\n"
         '       -d \'{"name":"Ada","password":"…"}\'\n'
     )
+
+
+def _as_given(loaded: Loaded, config: Path | None, command: str) -> str:
+    """Return a command that finds this server's data directory, told of it in the way in which the server was."""
+    option = OPTIONS["data_dir"]
+    origin, given = loaded.origins.get(option.name), shlex.quote(str(loaded.settings.data_dir))
+    if origin is None:
+        return command
+    if origin == option.flag:
+        return f"{command} {option.flag} {given}"
+    if origin == option.variable:
+        return f"{option.variable}={given} {command}"
+    if config is not None:
+        return f"{command} --config {shlex.quote(str(config))}"
+    if CONFIG_VARIABLE in os.environ:
+        return f"{CONFIG_VARIABLE}={shlex.quote(os.environ[CONFIG_VARIABLE])} {command}"
+    return command  # in the settings file of this folder

@@ -34,6 +34,8 @@ _M_MMAP_THRESHOLD: Final = -3
 
 def load_application(config: Path | None, flags: dict[str, Any]) -> Callable[..., Awaitable[None]]:
     """Return the application, inside the worker; settings are read again, so that no secret is handed over."""
+    # The main process replaces workers. One that hears of it itself, as all do when a terminal hangs up, goes on.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _end_with_parent()
     _give_memory_back()
     settings = read_settings(config, flags).settings

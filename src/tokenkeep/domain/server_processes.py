@@ -1,8 +1,11 @@
-"""Which server processes may serve one database together: those of one node, or those that share a Redis."""
+"""Which server processes may serve one database together: those of one node, or those that share a Redis and an issuer.
+
+A node may pass through a disagreement with itself, while workers are replaced after a change of its settings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +22,16 @@ class NotShared(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Accord:
+    """What the processes that serve one database should have been told alike, and cannot find out from it."""
+
+    issuer: str
+    """A process refuses the tokens of every other issuer."""
+    signing_algorithm: str
+    """Each process has the next key be of its own when it starts."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerProcess:
     """A process that serves the database.
 
@@ -26,25 +39,30 @@ class ServerProcess:
         node: where it belongs; the processes of one node share a data directory, which admits one server.
         redis: what names the Redis that it uses, `NO_REDIS` or `UNKNOWN_REDIS`.
         seen_at: when it was last seen, in milliseconds, UTC.
+        accord: what it was told; None if it is of a version that does not say.
     """
 
     id: str
     node: str
     redis: str
     seen_at: int = 0
+    accord: Accord | None = None
 
 
-def find_rivals(mine: ServerProcess, all_seen: Iterable[ServerProcess], *, now: int) -> list[ServerProcess]:
-    """Return the processes of other nodes that are there and share no Redis with this one."""
-    return [
-        other
-        for other in all_seen
-        if other.node != mine.node and other.seen_at > now - LOST_AFTER and not _share(mine.redis, other.redis)
-    ]
+def find_others(mine: ServerProcess, all_seen: Iterable[ServerProcess], *, now: int) -> list[ServerProcess]:
+    """Return the processes of other nodes that are there."""
+    return [other for other in all_seen if other.node != mine.node and other.seen_at > now - LOST_AFTER]
 
 
-def explain_rivals(mine: ServerProcess, rivals: Iterable[ServerProcess]) -> str:
+def find_rivals(mine: ServerProcess, others: Iterable[ServerProcess]) -> list[ServerProcess]:
+    """Return those of other nodes that share no Redis with this process, or not its issuer."""
+    return [other for other in others if _is_stranger(mine, other) or not _share(mine.redis, other.redis)]
+
+
+def explain_rivals(mine: ServerProcess, rivals: Sequence[ServerProcess]) -> str:
     """Return what is wrong with these rivals, and what to do."""
+    if strange := explain_strangers(mine, rivals):
+        return strange
     if mine.redis == NO_REDIS:
         return (
             "another server process serves this database, and this one has no redis_url: set the same Redis for all of "
@@ -59,6 +77,38 @@ def explain_rivals(mine: ServerProcess, rivals: Iterable[ServerProcess]) -> str:
         "another server process serves this database with another Redis, or another redis_prefix or issuer: "
         "set the same for all of them"
     )
+
+
+def explain_strangers(mine: ServerProcess, others: Iterable[ServerProcess]) -> str:
+    """Return which of the others has another issuer than this process, and what to do; empty if none has."""
+    for other in others:
+        if mine.accord is not None and other.accord is not None and _is_stranger(mine, other):
+            return (
+                f"another server process serves this database with the issuer {other.accord.issuer}, and this one has "
+                f"{mine.accord.issuer}: each would refuse the tokens of the other. Set the same issuer for all of "
+                "them; to change it, stop all of them first"
+            )
+    return ""
+
+
+def explain_dissent(mine: ServerProcess, others: Iterable[ServerProcess]) -> str:
+    """Return which of the others has another signing algorithm than this process, and what comes of it; or nothing."""
+    for other in others:
+        if mine.accord is not None and other.accord is not None:
+            named, wanted = other.accord.signing_algorithm, mine.accord.signing_algorithm
+            if named != wanted:
+                return (
+                    f"another server process serves this database with the signing_algorithm {named}, and this one has "
+                    f"{wanted}: whichever is started last decides the next signing key. Unless that is being changed "
+                    "node by node, set the same for all of them"
+                )
+    return ""
+
+
+def _is_stranger(mine: ServerProcess, other: ServerProcess) -> bool:
+    if mine.accord is None or other.accord is None:
+        return False
+    return mine.accord.issuer != other.accord.issuer
 
 
 def _share(mine: str, other: str) -> bool:

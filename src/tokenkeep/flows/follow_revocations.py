@@ -93,6 +93,11 @@ class FollowRevocations:
         return self._revoked.fresh(self._clock.monotonic())
 
     @property
+    def doubted(self) -> bool:
+        """Whether the database was put back to an older state when last looked at."""
+        return self._history.doubted
+
+    @property
     def age(self) -> float:
         """Seconds since the last look at the list that succeeded was begun; endless before the first."""
         return self._clock.monotonic() - self._confirmed_at

@@ -26,6 +26,11 @@ class KeepHistory:
         self._unmarked = unmarked
         self._known = KnownHistory()
 
+    @property
+    def doubted(self) -> bool:
+        """Whether the database was put back to an older state when last looked at by `keep`."""
+        return self._known.doubted
+
     async def check(self) -> None:
         """Return if the database continues the history of this installation; nothing is changed.
 

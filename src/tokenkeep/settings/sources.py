@@ -18,7 +18,8 @@ from tokenkeep.storage.file_access import NotTrusted, read_trusted
 DEFAULT_FILE: Final = Path("tokenkeep.toml")
 _PREFIX: Final = "TOKENKEEP_"
 _FILE_SUFFIX: Final = "_FILE"
-_CONFIG_VARIABLE: Final = "TOKENKEEP_CONFIG"
+CONFIG_VARIABLE: Final = "TOKENKEEP_CONFIG"
+"""The variable that names the settings file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _all(
 
 
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[Option, object, str]]:
-    named = config or (Path(environ[_CONFIG_VARIABLE]) if _CONFIG_VARIABLE in environ else None)
+    named = config or (Path(environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in environ else None)
     path = named or DEFAULT_FILE
     if named is None and not path.exists():
         return
@@ -85,7 +86,7 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[Option, object, str]]:
     for variable, raw in environ.items():
-        if not variable.startswith(_PREFIX) or variable == _CONFIG_VARIABLE:
+        if not variable.startswith(_PREFIX) or variable == CONFIG_VARIABLE:
             continue
         name = variable.removeprefix(_PREFIX).lower()
         base = name.removesuffix(_FILE_SUFFIX.lower())

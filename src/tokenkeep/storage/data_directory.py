@@ -158,6 +158,10 @@ class DataDirectory:
             raise DataDirectoryError(f"server secret {explain(self.secret, 'written', error)}") from None
         return text
 
+    def has_node(self) -> bool:
+        """Tell whether a server of a database elsewhere has been at work from here."""
+        return (self.path / "node").exists()
+
     def node(self) -> str:
         """Return what names this directory among those that serve one database, making it if it is not there.
 

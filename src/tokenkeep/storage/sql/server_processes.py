@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tokenkeep.domain.server_processes import ServerProcess
-from tokenkeep.storage.sql.database import SqlTransaction
+from tokenkeep.domain.server_processes import Accord, ServerProcess
+from tokenkeep.storage.sql.database import Row, SqlTransaction
 
 
 class SqlServerProcesses:
@@ -23,19 +23,24 @@ class SqlServerProcesses:
         """Store that a process is there."""
         await self._tx.execute(
             """
-            INSERT INTO server_processes (id, node, redis, seen_at) VALUES ($1, $2, $3, $4)
+            INSERT INTO server_processes (id, node, redis, seen_at, issuer, signing_algorithm)
+            VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (id) DO UPDATE SET redis = excluded.redis, seen_at = excluded.seen_at
             """,
             process.id,
             process.node,
             process.redis,
             process.seen_at,
+            process.accord.issuer if process.accord else None,
+            process.accord.signing_algorithm if process.accord else None,
         )
 
     async def all(self) -> list[ServerProcess]:
         """Return all that are stored."""
-        rows = await self._tx.fetch("SELECT id, node, redis, seen_at FROM server_processes ORDER BY id")
-        return [ServerProcess(row["id"], row["node"], row["redis"], row["seen_at"]) for row in rows]
+        rows = await self._tx.fetch(
+            "SELECT id, node, redis, seen_at, issuer, signing_algorithm FROM server_processes ORDER BY id"
+        )
+        return [ServerProcess(row["id"], row["node"], row["redis"], row["seen_at"], _accord(row)) for row in rows]
 
     async def forget(self, process_id: str) -> None:
         """Forget one."""
@@ -44,3 +49,9 @@ class SqlServerProcesses:
     async def forget_lost(self, *, before: int) -> int:
         """Forget those that were last seen before an instant; returns how many."""
         return await self._tx.execute("DELETE FROM server_processes WHERE seen_at < $1", before)
+
+
+def _accord(row: Row) -> Accord | None:
+    """Return what a process was told; None for one of a version that does not say, all of it or nothing."""
+    issuer, algorithm = row["issuer"], row["signing_algorithm"]
+    return None if issuer is None or algorithm is None else Accord(issuer, algorithm)
