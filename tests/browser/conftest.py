@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,7 +42,10 @@ class Profile:
         self.neighbour = neighbour
         self._server = server
         self.sent: list[Request] = []
+        self.complaints: list[str] = []
+        """What went wrong in a page and nobody caught."""
         context.on("request", lambda request: self.sent.append(request))  # noqa: PLW0108  (it takes no built-in)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
 
     async def tab(self, origin: str | None = None) -> Page:
         """Open the page in another tab; at the issuer's own origin unless another is named."""
@@ -64,6 +69,23 @@ class Profile:
     async def let_through(self, path: str) -> None:
         """Have the server answer by itself again."""
         await self.context.unroute(self._server.url + path)
+
+    @asynccontextmanager
+    async def held_up(self, path: str) -> AsyncIterator[asyncio.Event]:
+        """Hold requests to a path of the server up until the block is left; the event tells that one has come."""
+        came, left = asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            came.set()
+            await left.wait()
+            await route.continue_()
+
+        await self.context.route(self._server.url + path, hold)
+        try:
+            yield came
+        finally:
+            await self.let_through(path)
+            left.set()
 
 
 @pytest.fixture(scope="module")
