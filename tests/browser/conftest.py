@@ -34,6 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"no browser: none of {', '.join(BROWSERS)} is installed"))
 
 
+LONGEST_WAIT = 60.0
+"""Seconds that are only waited out where something has failed."""
+
+
+async def until(page: Page, condition: str) -> None:
+    """Return once an expression, or what it promises, is true in a page; its policy forbids Playwright's own way."""
+    look = f"async () => {{ while (!(await ({condition}))) await new Promise((go) => setTimeout(go, 10)); }}"
+    async with asyncio.timeout(LONGEST_WAIT):
+        await page.evaluate(look)
+
+
 class Profile:
     """One browser profile: its tabs share cookies and, origin by origin, a session."""
 
@@ -51,7 +62,7 @@ class Profile:
         """Open the page in another tab; at the issuer's own origin unless another is named."""
         page = await self.context.new_page()
         await page.goto(f"{origin or self._server.url}/page")
-        await page.wait_for_function("window.auth !== undefined")
+        await until(page, "window.auth !== undefined")
         return page
 
     def posts(self, path: str) -> int:

@@ -8,8 +8,8 @@ import json
 import pytest
 from playwright.async_api import Page, Request, Route
 
-from tests.browser.conftest import AUDIENCE, PASSWORD, Profile
-from tests.browser.test_client import AFTER_ITS_END, LOGIN, claims, pass_time, told, token_of
+from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, until
+from tests.browser.test_client import AFTER_ITS_END, LOGIN, claims, pass_time, token_of, told
 from tests.system.server_process import ServerProcess
 
 CALL = "auth.fetch('/orders', { method: 'POST', body: 'two of them' }).then((answer) => answer.status)"
@@ -108,7 +108,7 @@ async def test_a_call_is_not_repeated_as_somebody_else(profile: Profile, server:
 
     async def answer(route: Route) -> None:
         await other.evaluate(f"auth.login('Bob', '{PASSWORD}')")
-        await page.wait_for_function("auth.user.name === 'Bob'")
+        await until(page, "auth.user.name === 'Bob'")
         await route.fulfill(status=401, headers=NOT_THE_TOKEN)
 
     await profile.context.route(f"{server.url}/orders", answer)
@@ -139,14 +139,19 @@ async def test_the_audience_names_the_api(profile: Profile, server: ServerProces
 
 
 async def test_addresses_are_compared_as_the_browser_reads_them(profile: Profile, server: ServerProcess):
-    """Relative ones and capitals are the same API; other ports, blobs and what is no address are not, and send nothing."""
+    """Relative ones and capitals are the same API; other ports, names, blobs and such are not, and send nothing."""
     page = await logged_in(profile)
     port = server.port
     for good in ("'me'", "'/me'", f"'HTTP://127.0.0.1:{port}/x/../me'", f"new URL('{server.url}/me')"):
         assert await page.evaluate(f"auth.fetch({good}, null).then((answer) => answer.status)") == 200, good
     before = len(profile.sent)
     blob = "URL.createObjectURL(new Blob(['x']))"
-    for bad in (f"'http://127.0.0.1:{port + 1}/me'", f"'http://localhost:{port}/me'", f"'http://ada:x@127.0.0.1:{port}/me'", blob):
+    for bad in (
+        f"'http://127.0.0.1:{port + 1}/me'",
+        f"'http://localhost:{port}/me'",
+        f"'http://ada:x@127.0.0.1:{port}/me'",
+        blob,
+    ):
         assert (await told(page, f"auth.fetch({bad})"))["error"] == "TypeError", bad
     assert len(profile.sent) == before
     for bad in ("data:,x", "ftp://127.0.0.1", "orders"):
@@ -158,7 +163,9 @@ async def test_requests_are_what_they_are_for_fetch(profile: Profile):
     """A `Request` goes out with its body; one that was used, or was called off, does not."""
     page = await logged_in(profile)
     await profile.answer("/orders", status=200, body="{}", headers={})
-    await page.evaluate("window.order = () => new Request('/orders', { method: 'POST', body: 'one', headers: { A: 'b' } })")
+    await page.evaluate(
+        "window.order = () => new Request('/orders', { method: 'PUT', body: 'one', headers: { A: 'b' } })"
+    )
     assert await page.evaluate("auth.fetch(order()).then((answer) => answer.status)") == 200
     sent = orders(profile)[0]
     assert (sent.post_data, sent.headers["a"]) == ("one", "b")
@@ -175,7 +182,9 @@ async def test_a_redirect_can_be_allowed(profile: Profile):
     await page.evaluate(f"window.auth = open_client({{ apis: ['{profile.neighbour.url}'] }})")
     await page.evaluate(LOGIN)
     moved = f"{profile.neighbour.url}/moved?to=/elsewhere"
-    assert await page.evaluate(f"auth.fetch('{moved}', {{ redirect: 'follow' }}).then((answer) => answer.status)") == 200
+    assert (
+        await page.evaluate(f"auth.fetch('{moved}', {{ redirect: 'follow' }}).then((answer) => answer.status)") == 200
+    )
     assert profile.neighbour.authorizations[-1][0] == "/elsewhere"
 
 

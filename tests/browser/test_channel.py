@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.conftest import AUDIENCE, PASSWORD, Profile
-from tests.browser.test_client import AFTER_ITS_END, LOGIN, pass_time, told, token_of
+from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, until
+from tests.browser.test_client import AFTER_ITS_END, LOGIN, pass_time, token_of, told
 from tests.browser.test_tabs import shows
 from tests.system.server_process import ServerProcess
 
@@ -47,7 +47,7 @@ async def test_a_late_answer_does_not_bring_a_session_back(profile: Profile, ser
     await listens(second, server)
     await first.evaluate(LOGIN)
     await shows(second, "Ada")
-    await second.wait_for_function("heard.length === 1")
+    await until(second, "heard.length === 1")
     old = await second.evaluate("heard[0]")
     await first.evaluate("auth.logout()")
     await shows(second, None)
@@ -61,7 +61,7 @@ async def test_a_late_answer_does_not_replace_who_is_logged_in(profile: Profile,
     page, other = await profile.tab(), await profile.tab()
     await listens(page, server)
     await other.evaluate(LOGIN)
-    await page.wait_for_function("heard.length === 1")
+    await until(page, "heard.length === 1")
     old = await page.evaluate("heard[0]")
     await page.evaluate(f"auth.login('Bob', '{PASSWORD}')")
     await says(page, {**old, "kind": "held"})
@@ -102,7 +102,7 @@ async def test_tokens_stay_with_their_audience(profile: Profile, server: ServerP
     assert await page.evaluate("auth.token()") == token
     await page.evaluate("heard.length = 0")
     await says(page, {"kind": "ask", "audience": AUDIENCE}, {"kind": "ask"})
-    await page.wait_for_function("heard.length > 0")
+    await until(page, "heard.length > 0")
     assert [(each["kind"], each["token"]) for each in await page.evaluate("heard")] == [("held", token)]
 
 
@@ -112,7 +112,9 @@ async def test_a_token_that_is_due_is_not_handed_on(profile: Profile, server: Se
     await listens(page, server)
     await page.evaluate(LOGIN)
     token = await page.evaluate("auth.token()")
-    await says(page, {"kind": "held", "token": "x", "user": {"id": "1"}, "order": 1e14, "renewAt": 1, "expiresAt": 1e15})
+    await says(
+        page, {"kind": "held", "token": "x", "user": {"id": "1"}, "order": 1e14, "renewAt": 1, "expiresAt": 1e15}
+    )
     assert await page.evaluate("auth.token()") == token
     await pass_time(page, AFTER_ITS_END)
     await page.evaluate("heard.length = 0")
@@ -154,7 +156,7 @@ async def test_a_token_that_one_tab_gets_is_everybodys(profile: Profile):
     await first.evaluate("auth.fetch('/orders')")
     new = await first.evaluate("auth.token()")
     assert new != old
-    await second.wait_for_function(f"auth.token().then((token) => token === '{new}')")
+    await until(second, f"auth.token().then((token) => token === '{new}')")
     assert profile.posts("/refresh") == 1
 
 
@@ -163,7 +165,7 @@ async def test_who_is_alone_asks_nobody(profile: Profile, server: ServerProcess)
     page = await profile.tab()
     await page.evaluate(LOGIN)
     await page.reload()
-    await page.wait_for_function("window.auth !== undefined")
+    await until(page, "window.auth !== undefined")
     await page.evaluate(f"window.other = open_client({{ audience: '{AUDIENCE}' }})")
     await listens(page, server)
     await page.evaluate("auth.restore()")
@@ -172,7 +174,7 @@ async def test_who_is_alone_asks_nobody(profile: Profile, server: ServerProcess)
     await profile.tab()
     await pass_time(page, AFTER_ITS_END)
     await page.evaluate("auth.token()")
-    await page.wait_for_function("heard.some(({ kind }) => kind === 'ask')")
+    await until(page, "heard.some(({ kind }) => kind === 'ask')")
 
 
 async def test_who_is_logged_in_cannot_be_altered(profile: Profile):

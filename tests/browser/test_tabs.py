@@ -6,7 +6,7 @@ import asyncio
 
 from playwright.async_api import Page
 
-from tests.browser.conftest import AUDIENCE, PASSWORD, Profile
+from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, until
 from tests.browser.test_client import AFTER_ITS_END, LOGIN, claims, pass_time, told
 from tests.system.server_process import ServerProcess
 
@@ -19,7 +19,7 @@ async def in_all(tabs: list[Page], expression: str) -> list[object]:
 async def shows(page: Page, name: str | None) -> None:
     """Return once a page shows who is logged in."""
     wanted = "null" if name is None else f"'{name}'"
-    await page.wait_for_function(f"(auth.user && auth.user.name) === {wanted}")
+    await until(page, f"(auth.user && auth.user.name) === {wanted}")
 
 
 async def test_five_tabs_refresh_once(profile: Profile, server: ServerProcess):

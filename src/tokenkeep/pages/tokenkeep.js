@@ -238,9 +238,9 @@ export class AuthClient extends EventTarget {
   #renew(stale) {
     return this.#alone(async () => {
       if (this.#newer(stale)) return;
-      if (this.#held === null) throw loggedOut();
       if (performance.now() < this.#failure?.until) throw this.#failure.error;
       if (await this.#told(stale)) return;
+      if (this.#held === null) throw loggedOut();
       try {
         const held = this.#read(await this.#refresh(this.#wish));
         this.#hold(held);
@@ -314,7 +314,8 @@ export class AuthClient extends EventTarget {
     if (JSON.stringify(this.user) !== before) this.dispatchEvent(new Event("change"));
   }
 
-  #read({ accessToken, expiresIn }) {
+  #read(answer) {
+    const { accessToken, expiresIn } = answer ?? {};
     let claims;
     try {
       claims = claimsOf(accessToken);
