@@ -120,7 +120,7 @@ export class AuthClient extends EventTarget {
    */
   async login(name, password) {
     return this.#alone(async () => {
-      const answer = await this.#post("/login", { name, password, ...this.#wish });
+      const answer = await this.#post("/login", { name, password, audience: this.#audience });
       return this.#begin(answer, this.#audience);
     });
   }
@@ -149,7 +149,7 @@ export class AuthClient extends EventTarget {
     return this.#alone(async () => {
       if (this.#held === null) throw loggedOut();
       // Only a token for the auth server itself opens its own routes, and one that has ended early does not.
-      const { accessToken } = await this.#refresh({});
+      const { accessToken } = await this.#refresh(undefined);
       const answer = await this.#post("/password", { currentPassword, newPassword }, accessToken);
       // Another audience's token comes with the next call. The password is changed, even if that call cannot get one.
       return this.#begin(answer, undefined);
@@ -169,8 +169,8 @@ export class AuthClient extends EventTarget {
   /**
    * Do what `fetch` of the browser does, with the access token; after a 401 once more with a new one.
    *
-   * Redirects are errors unless `init.redirect` says otherwise. Nothing is sent as somebody else than `user` was when
-   * it was asked for, and the answer to a call by somebody who has logged out meanwhile is the 401 itself.
+   * Redirects are errors unless `init.redirect` says otherwise. Nothing is sent as somebody else than who was logged in
+   * when it was called. When there is no new token, since the session is over, the 401 is the answer.
    *
    * @param {RequestInfo | URL} input an address of one of the `apis`.
    * @param {RequestInit} [init]
@@ -212,10 +212,6 @@ export class AuthClient extends EventTarget {
 
   // -- renewing ----------------------------------------------------------------------------------------------------
 
-  get #wish() {
-    return this.#audience === undefined ? {} : { audience: this.#audience };
-  }
-
   /** Return what is held, renewed if need be. */
   async #fresh() {
     const held = this.#held;
@@ -242,7 +238,7 @@ export class AuthClient extends EventTarget {
       if (await this.#told(stale)) return;
       if (this.#held === null) throw loggedOut();
       try {
-        const held = this.#read(await this.#refresh(this.#wish));
+        const held = this.#read(await this.#refresh(this.#audience));
         this.#hold(held);
         this.#say({ kind: "held", ...held });
       } catch (error) {
@@ -253,10 +249,10 @@ export class AuthClient extends EventTarget {
     });
   }
 
-  async #refresh(wish) {
+  async #refresh(audience) {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#post("/refresh", wish);
+        return await this.#post("/refresh", { audience });
       } catch (error) {
         // The browser has a newer cookie by now than the one that was sent.
         if (error.code === "invalid_refresh_token" && attempt === 1) continue;
@@ -286,8 +282,7 @@ export class AuthClient extends EventTarget {
 
   /** Tell whether what is held is fresh, and newer than something. */
   #newer(stale) {
-    const held = this.#held;
-    return held != null && Date.now() < held.renewAt && held.order > (stale?.order ?? 0);
+    return Date.now() < this.#held?.renewAt && this.#held.order > (stale?.order ?? 0);
   }
 
   // -- the session -------------------------------------------------------------------------------------------------
@@ -363,12 +358,12 @@ export class AuthClient extends EventTarget {
 
   #hear({ kind, audience, ...held }) {
     const ours = audience === this.#audience;
-    const fresh = ({ renewAt }) => Date.now() < renewAt;
     if (kind === "ask") {
-      if (ours && this.#held != null && fresh(this.#held)) this.#say({ kind: "held", ...this.#held });
+      if (ours && Date.now() < this.#held?.renewAt) this.#say({ kind: "held", ...this.#held });
     } else if (kind === "held") {
       // A tab that was asleep answers with what it had, though that session may have ended meanwhile.
-      if (ours && isWhole(held) && fresh(held) && held.order > this.#latest) this.#learn(held, held.order);
+      const good = isWhole(held) && Date.now() < held.renewAt && held.order > this.#latest;
+      if (ours && good) this.#learn(held, held.order);
     } else if (kind === "began") {
       // A token for another audience is of no use here, but whose session it is holds for all.
       this.#learn(isWhole(held) ? (ours ? held : withoutToken(held)) : undefined, held.order);
