@@ -138,6 +138,21 @@ async def test_the_audience_names_the_api(profile: Profile, server: ServerProces
     assert (await told(page, f"auth.fetch('{server.url}/me')"))["error"] == "TypeError"
 
 
+async def test_the_auth_server_may_be_mounted(profile: Profile, server: ServerProcess):
+    """An issuer with a path, with or without a slash at its end, is asked below that path; its origin is the API."""
+    page = await profile.tab()
+    fresh = json.dumps({"accessToken": token_of(sub="1", name="Åsa", role="user"), "expiresIn": 900})
+    for path, status, body in (("/auth/login", 200, fresh), ("/auth/logout", 200, "{}"), ("/orders", 200, "{}")):
+        await profile.answer(path, status=status, body=body, headers={})
+    await page.evaluate(f"window.other = open_client({{ issuer: '{server.url}/auth' }})")
+    await page.evaluate(f"window.auth = open_client({{ issuer: '{server.url}/auth/' }})")
+    assert (await page.evaluate(LOGIN))["name"] == "Åsa"
+    await until(page, "other.user !== null")
+    assert await page.evaluate(CALL) == 200
+    await page.evaluate("other.logout()")
+    await until(page, "auth.user === null")
+
+
 async def test_addresses_are_compared_as_the_browser_reads_them(profile: Profile, server: ServerProcess):
     """Relative ones and capitals are the same API; other ports, names, blobs and such are not, and send nothing."""
     page = await logged_in(profile)

@@ -16,7 +16,7 @@ HTML, SCRIPT = (re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL) for lang
 
 
 async def test_the_page_of_the_docs_works(profile: Profile, server: ServerProcess):
-    """Wrong password, login, reload, outage, logout: the page shows each, and nothing of it breaks its strict policy."""
+    """Wrong password, login, reload, outage, logout: the page shows each, and its strict policy holds."""
     assert HTML is not None
     assert SCRIPT is not None
     files = {
