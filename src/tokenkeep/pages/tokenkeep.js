@@ -83,7 +83,12 @@ export class AuthClient extends EventTarget {
     this.#origins = new Set((apis ?? [/^https?:/.test(audience ?? "") ? audience : issuer]).map(originOf));
     this.#name = `tokenkeep ${this.#issuer}`;
     this.#presence = `${this.#name} tab ${audience ?? ""}`;
-    this.#channel = openChannel(this.#name, ({ data }) => this.#hear(data ?? {}));
+    try {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#hear(data ?? {});
+    } catch {
+      // The browser lacks or refuses it: each tab is by itself.
+    }
     this.#join();
     addEventListener("pagehide", this.#hidden);
     addEventListener("pageshow", this.#shown);
@@ -265,16 +270,11 @@ export class AuthClient extends EventTarget {
 
   /** Run something while no other tab of this origin does, so that the cookie changes under nobody's hands. */
   async #alone(work) {
-    let begun = false;
-    const begin = () => {
-      begun = true;
-      return work();
-    };
     try {
-      if (navigator.locks) return await navigator.locks.request(this.#name, begin);
+      if (navigator.locks) return await navigator.locks.request(this.#name, work);
     } catch (error) {
-      // Where nothing may be stored, locks are refused: as if there were none.
-      if (begun) throw error;
+      // Where nothing may be stored, a lock is refused, by an error that no work throws: as if there were no locks.
+      if (!(error instanceof DOMException)) throw error;
     }
     this.#queue = this.#queue.then(work, work);
     return this.#queue;
@@ -418,21 +418,10 @@ export class AuthClient extends EventTarget {
   }
 }
 
-/** Open a channel to the other tabs; null where the browser refuses, and each tab is by itself. */
-function openChannel(name, hear) {
-  try {
-    const channel = new BroadcastChannel(name);
-    channel.onmessage = hear;
-    return channel;
-  } catch {
-    return null;
-  }
-}
-
 /** Tell whether all is there that is held of a session: another tab may run another version of this file. */
 function isWhole({ token, user, order, renewAt, expiresAt }) {
-  const numbers = [order, renewAt, expiresAt];
-  return typeof token === "string" && typeof user?.id === "string" && numbers.every(Number.isFinite);
+  const texts = [token, user?.id].every((text) => typeof text === "string");
+  return texts && [order, renewAt, expiresAt].every(Number.isFinite);
 }
 
 /** Return what is known of a session without a token that could be used. */
