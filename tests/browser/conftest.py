@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"no browser: none of {', '.join(BROWSERS)} is installed"))
 
 
+LONGEST_WAIT = 60.0
+"""Seconds that are only waited out where something has failed."""
+
+
+async def until(page: Page, condition: str) -> None:
+    """Return once an expression, or what it promises, is true in a page; its policy forbids Playwright's own way."""
+    look = f"async () => {{ while (!(await ({condition}))) await new Promise((go) => setTimeout(go, 10)); }}"
+    async with asyncio.timeout(LONGEST_WAIT):
+        await page.evaluate(look)
+
+
 class Profile:
     """One browser profile: its tabs share cookies and, origin by origin, a session."""
 
@@ -40,13 +53,16 @@ class Profile:
         self.neighbour = neighbour
         self._server = server
         self.sent: list[Request] = []
+        self.complaints: list[str] = []
+        """What went wrong in a page and nobody caught."""
         context.on("request", lambda request: self.sent.append(request))  # noqa: PLW0108  (it takes no built-in)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
 
     async def tab(self, origin: str | None = None) -> Page:
         """Open the page in another tab; at the issuer's own origin unless another is named."""
         page = await self.context.new_page()
         await page.goto(f"{origin or self._server.url}/page")
-        await page.wait_for_function("window.auth !== undefined")
+        await until(page, "window.auth !== undefined")
         return page
 
     def posts(self, path: str) -> int:
@@ -64,6 +80,23 @@ class Profile:
     async def let_through(self, path: str) -> None:
         """Have the server answer by itself again."""
         await self.context.unroute(self._server.url + path)
+
+    @asynccontextmanager
+    async def held_up(self, path: str) -> AsyncIterator[asyncio.Event]:
+        """Hold requests to a path of the server up until the block is left; the event tells that one has come."""
+        came, left = asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            came.set()
+            await left.wait()
+            await route.continue_()
+
+        await self.context.route(self._server.url + path, hold)
+        try:
+            yield came
+        finally:
+            await self.let_through(path)
+            left.set()
 
 
 @pytest.fixture(scope="module")

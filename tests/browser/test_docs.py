@@ -16,7 +16,7 @@ HTML, SCRIPT = (re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL) for lang
 
 
 async def test_the_page_of_the_docs_works(profile: Profile, server: ServerProcess):
-    """Wrong password, login, reload, logout: the page shows each, and nothing of it breaks its strict policy."""
+    """Wrong password, login, reload, outage, logout: the page shows each, and its strict policy holds."""
     assert HTML is not None
     assert SCRIPT is not None
     files = {
@@ -43,6 +43,10 @@ async def test_the_page_of_the_docs_works(profile: Profile, server: ServerProces
     await page.get_by_text('"role":"admin"').wait_for()
     await page.reload()
     await page.get_by_text("Hello, Ada").wait_for()
+    await profile.answer("/logout", status=503, body='{"error":"Try again later"}', headers={})
+    await page.get_by_role("button", name="Log out").click()
+    await page.get_by_role("alert").get_by_text("Try again later").wait_for()
+    await profile.let_through("/logout")
     await page.get_by_role("button", name="Log out").click()
     await page.get_by_label("Password").wait_for()
     assert not complaints

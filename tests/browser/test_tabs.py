@@ -6,8 +6,8 @@ import asyncio
 
 from playwright.async_api import Page
 
-from tests.browser.conftest import PASSWORD, Profile
-from tests.browser.test_client import AFTER_ITS_END, LOGIN, pass_time, told
+from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, until
+from tests.browser.test_client import AFTER_ITS_END, LOGIN, claims, pass_time, told
 from tests.system.server_process import ServerProcess
 
 
@@ -19,7 +19,7 @@ async def in_all(tabs: list[Page], expression: str) -> list[object]:
 async def shows(page: Page, name: str | None) -> None:
     """Return once a page shows who is logged in."""
     wanted = "null" if name is None else f"'{name}'"
-    await page.wait_for_function(f"(auth.user && auth.user.name) === {wanted}")
+    await until(page, f"(auth.user && auth.user.name) === {wanted}")
 
 
 async def test_five_tabs_refresh_once(profile: Profile, server: ServerProcess):
@@ -78,11 +78,12 @@ async def test_another_login_shows_in_all_tabs(profile: Profile, server: ServerP
     assert (await first.evaluate(me))["name"] == "Bob"
 
 
-async def test_a_login_for_one_audience_drops_what_others_held(profile: Profile):
-    """A client for another audience in the same browser forgets the token of the session that has ended."""
+async def test_a_login_for_one_audience_shows_in_clients_for_others(profile: Profile):
+    """A client for another audience shows who it is, forgets the token of the session before, and gets its own."""
     first, second = await profile.tab(), await profile.tab()
-    await first.evaluate("window.auth = open_client({ audience: 'https://orders.example.com' })")
+    await first.evaluate(f"window.auth = open_client({{ audience: '{AUDIENCE}' }})")
     await first.evaluate(LOGIN)
     await second.evaluate(f"auth.login('Bob', '{PASSWORD}')")
-    await shows(first, None)
-    assert (await first.evaluate("auth.restore()"))["name"] == "Bob"
+    await shows(first, "Bob")
+    token = claims(await first.evaluate("auth.token()"))
+    assert (token["name"], token["aud"]) == ("Bob", AUDIENCE)

@@ -16,6 +16,8 @@ const LONGEST_WAIT = 15_000;
 const MARGIN = 60_000;
 /** Milliseconds within which another tab that has a fresh token has said so. */
 const ANSWER_WITHIN = 250;
+/** Milliseconds for which a call waits for a new token while the one that is held is still good. */
+const PATIENCE = 3_000;
 /** Milliseconds for which the auth server is left alone after a failure, where it does not name a time itself. */
 const PAUSE = 2_000;
 
@@ -55,13 +57,16 @@ export class AuthClient extends EventTarget {
   #audience;
   #origins;
   #name;
+  #presence;
   #channel;
   /** What is held: undefined until somebody has looked, null when nobody is logged in. */
   #held;
-  #renewal = null;
+  /** The order of the latest that is known of the session: rises from event to event, in all tabs. */
+  #latest = 0;
   #queue = Promise.resolve();
   #failure = null;
   #leave = () => {};
+  #answered = () => {};
   #closed = false;
 
   /**
@@ -77,8 +82,13 @@ export class AuthClient extends EventTarget {
     this.#audience = audience;
     this.#origins = new Set((apis ?? [/^https?:/.test(audience ?? "") ? audience : issuer]).map(originOf));
     this.#name = `tokenkeep ${this.#issuer}`;
-    this.#channel = new BroadcastChannel(this.#name);
-    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    this.#presence = `${this.#name} tab ${audience ?? ""}`;
+    try {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#hear(data ?? {});
+    } catch {
+      // The browser lacks or refuses it: each tab is by itself.
+    }
     this.#join();
     addEventListener("pagehide", this.#hidden);
     addEventListener("pageshow", this.#shown);
@@ -96,9 +106,9 @@ export class AuthClient extends EventTarget {
    * @throws {AuthError} the auth server does not answer.
    */
   async restore() {
-    if (this.#held === null) this.#held = undefined;
+    if (this.#held === null && !this.#closed) this.#held = undefined;
     try {
-      await this.token();
+      await this.#fresh();
     } catch (error) {
       if (!isLoggedOut(error)) throw error;
     }
@@ -115,8 +125,8 @@ export class AuthClient extends EventTarget {
    */
   async login(name, password) {
     return this.#alone(async () => {
-      const answer = await this.#post("/login", { name, password, ...this.#wish });
-      return this.#begin(answer);
+      const answer = await this.#post("/login", { name, password, audience: this.#audience });
+      return this.#begin(answer, this.#audience);
     });
   }
 
@@ -141,13 +151,13 @@ export class AuthClient extends EventTarget {
    * @throws {AuthError} refused, such as `invalid_credentials` or `invalid_field`, or not reached.
    */
   async changePassword(currentPassword, newPassword) {
-    let token = await this.token();
     return this.#alone(async () => {
-      // Only a token for the auth server itself opens its own routes.
-      if (this.#audience !== undefined) token = (await this.#refresh({})).accessToken;
-      let answer = await this.#post("/password", { currentPassword, newPassword }, token);
-      if (this.#audience !== undefined) answer = await this.#refresh(this.#wish);
-      return this.#begin(answer);
+      if (this.#held === null) throw loggedOut();
+      // Only a token for the auth server itself opens its own routes, and one that has ended early does not.
+      const { accessToken } = await this.#refresh(undefined);
+      const answer = await this.#post("/password", { currentPassword, newPassword }, accessToken);
+      // Another audience's token comes with the next call. The password is changed, even if that call cannot get one.
+      return this.#begin(answer, undefined);
     });
   }
 
@@ -158,24 +168,14 @@ export class AuthClient extends EventTarget {
    * @throws {AuthError} `logged_out`, or the auth server does not answer.
    */
   async token() {
-    const held = this.#held;
-    if (held === null) throw loggedOut();
-    if (held === undefined || Date.now() >= held.renewAt) {
-      try {
-        await this.#renew(held);
-      } catch (error) {
-        // Until its very end the old one is as good as ever.
-        if (isLoggedOut(error) || this.#held == null || Date.now() >= this.#held.expiresAt) throw error;
-      }
-    }
-    if (this.#held == null) throw loggedOut();
-    return this.#held.token;
+    return (await this.#fresh()).token;
   }
 
   /**
    * Do what `fetch` of the browser does, with the access token; after a 401 once more with a new one.
    *
-   * Redirects are errors unless `init.redirect` says otherwise.
+   * Redirects are errors unless `init.redirect` says otherwise. Nothing is sent as somebody else than who was logged in
+   * when it was called. When there is no new token, since the session is over, the 401 is the answer.
    *
    * @param {RequestInfo | URL} input an address of one of the `apis`.
    * @param {RequestInit} [init]
@@ -183,31 +183,33 @@ export class AuthClient extends EventTarget {
    * @throws {TypeError} an address elsewhere: the token is not sent there. Or what `fetch` throws.
    * @throws {AuthError} `logged_out`, or the auth server does not answer.
    */
-  async fetch(input, init = {}) {
-    const request = new Request(input, { ...init, redirect: init.redirect ?? "error" });
-    const { origin } = new URL(request.url);
+  async fetch(input, init) {
+    const request = new Request(input, { ...init, redirect: init?.redirect ?? "error" });
+    const origin = originOf(request.url);
     if (!this.#origins.has(origin)) {
       throw new TypeError(`${origin} is none of the apis that this AuthClient may send its access token to`);
     }
     const again = request.clone();
-    await this.token();
-    const used = this.#held;
+    const { user } = this;
+    const used = await this.#fresh();
+    if (user !== null && user.id !== used.user.id) throw loggedOut("Somebody else is logged in by now");
     const response = await fetch(bearing(request, used.token));
     if (response.status !== 401 || !challenges(response)) return response;
     try {
       if (this.#held === used) await this.#renew(used);
+      const held = await this.#fresh();
+      return held.user.id === used.user.id ? fetch(bearing(again, held.token)) : response;
     } catch (error) {
       if (isLoggedOut(error)) return response;
       throw error;
     }
-    return this.#held == null ? response : fetch(bearing(again, this.#held.token));
   }
 
   /** Let go of everything; the session goes on in the browser. */
   close() {
     this.#closed = true;
     this.#leave();
-    this.#channel.close();
+    this.#channel?.close();
     removeEventListener("pagehide", this.#hidden);
     removeEventListener("pageshow", this.#shown);
     this.#held = null;
@@ -215,36 +217,47 @@ export class AuthClient extends EventTarget {
 
   // -- renewing ----------------------------------------------------------------------------------------------------
 
-  get #wish() {
-    return this.#audience === undefined ? {} : { audience: this.#audience };
+  /** Return what is held, renewed if need be. */
+  async #fresh() {
+    const held = this.#held;
+    if (held === null) throw loggedOut();
+    if (held === undefined || Date.now() >= held.renewAt) {
+      const renewal = this.#renew(held);
+      try {
+        await (Date.now() + PATIENCE < held?.expiresAt ? Promise.race([renewal, waited(PATIENCE)]) : renewal);
+      } catch (error) {
+        // Until its very end the old one is as good as ever.
+        if (isLoggedOut(error) || !(Date.now() < this.#held?.expiresAt)) throw error;
+      }
+    }
+    if (this.#held == null) throw loggedOut();
+    // Meanwhile somebody may have logged in for another audience.
+    return this.#held.token === null ? this.#fresh() : this.#held;
   }
 
   /** Replace what is held, once for all who ask meanwhile, in this page and in the other tabs. */
   #renew(stale) {
-    this.#renewal ??= this.#alone(() => this.#renewed(stale)).finally(() => (this.#renewal = null));
-    return this.#renewal;
-  }
-
-  async #renewed(stale) {
-    if (this.#newer(this.#held, stale) || (await this.#told(stale))) return;
-    if (this.#held === null) throw loggedOut();
-    if (this.#failure && Date.now() < this.#failure.until) throw this.#failure.error;
-    try {
-      this.#hold(this.#read(await this.#refresh(this.#wish)));
-      this.#failure = null;
-    } catch (error) {
-      if (!isLoggedOut(error)) {
-        this.#failure = { error, until: Date.now() + (error.retryAfter === null ? PAUSE : error.retryAfter * 1000) };
+    return this.#alone(async () => {
+      if (this.#newer(stale)) return;
+      if (performance.now() < this.#failure?.until) throw this.#failure.error;
+      if (await this.#told(stale)) return;
+      if (this.#held === null) throw loggedOut();
+      try {
+        const held = this.#read(await this.#refresh(this.#audience));
+        this.#hold(held);
+        this.#say({ kind: "held", ...held });
+      } catch (error) {
+        const pause = error.retryAfter === null ? PAUSE : error.retryAfter * 1000;
+        if (!isLoggedOut(error)) this.#failure = { error, until: performance.now() + pause };
+        throw error;
       }
-      throw error;
-    }
-    this.#say({ kind: "held", ...this.#held });
+    });
   }
 
-  async #refresh(wish) {
+  async #refresh(audience) {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#post("/refresh", wish);
+        return await this.#post("/refresh", { audience });
       } catch (error) {
         // The browser has a newer cookie by now than the one that was sent.
         if (error.code === "invalid_refresh_token" && attempt === 1) continue;
@@ -256,99 +269,124 @@ export class AuthClient extends EventTarget {
   }
 
   /** Run something while no other tab of this origin does, so that the cookie changes under nobody's hands. */
-  #alone(work) {
-    if (navigator.locks) return navigator.locks.request(this.#name, work);
-    const done = this.#queue.then(work);
-    this.#queue = done.catch(() => {});
-    return done;
+  async #alone(work) {
+    try {
+      if (navigator.locks) return await navigator.locks.request(this.#name, work);
+    } catch (error) {
+      // Where nothing may be stored, a lock is refused, by an error that no work throws: as if there were no locks.
+      if (!(error instanceof DOMException)) throw error;
+    }
+    this.#queue = this.#queue.then(work, work);
+    return this.#queue;
   }
 
-  #newer(held, stale) {
-    return held != null && Date.now() < held.renewAt && held.obtainedAt > (stale?.obtainedAt ?? 0);
+  /** Tell whether what is held is fresh, and newer than something. */
+  #newer(stale) {
+    return Date.now() < this.#held?.renewAt && this.#held.order > (stale?.order ?? 0);
   }
 
   // -- the session -------------------------------------------------------------------------------------------------
 
-  #begin(answer) {
-    this.#failure = null;
-    this.#hold(this.#read(answer));
-    this.#say({ kind: "began", ...this.#held });
-    return this.#held.user;
+  /** Take up a session that has just begun, with a token for some audience. */
+  #begin(answer, audience) {
+    const held = this.#read(answer);
+    this.#hold(audience === this.#audience ? held : withoutToken(held));
+    this.#say({ kind: "began", audience, ...held });
+    return held.user;
   }
 
   #end() {
+    const order = this.#next();
     this.#hold(null);
-    this.#say({ kind: "ended" });
+    this.#say({ kind: "ended", order });
   }
 
   #hold(held) {
     if (this.#closed) return;
     const before = JSON.stringify(this.user);
+    Object.freeze(held?.user);
     this.#held = held;
     if (JSON.stringify(this.user) !== before) this.dispatchEvent(new Event("change"));
   }
 
-  #read({ accessToken, expiresIn }) {
-    const { sub, name, role } = claimsOf(accessToken);
-    const now = Date.now();
-    const expiresAt = now + expiresIn * 1000;
+  #read(answer) {
+    const { accessToken, expiresIn } = answer ?? {};
+    let claims;
+    try {
+      claims = claimsOf(accessToken);
+    } catch (cause) {
+      throw new AuthError("unreachable", "What answers is not the auth server", { cause });
+    }
+    this.#failure = null;
+    const expiresAt = Date.now() + expiresIn * 1000;
     return {
       token: accessToken,
-      user: Object.freeze({ id: sub, name, role }),
-      obtainedAt: now,
+      user: { id: claims.sub, name: claims.name, role: claims.role },
+      order: this.#next(),
       renewAt: expiresAt - Math.min(MARGIN, expiresIn * 200),
       expiresAt,
     };
   }
 
+  /** The order of an event that has just happened: its instant, or more where the clock was put back. */
+  #next() {
+    this.#latest = Math.max(Date.now(), this.#latest + 1);
+    return this.#latest;
+  }
+
   // -- the other tabs ----------------------------------------------------------------------------------------------
 
-  /** Be counted among the open tabs of this origin; whoever is alone need not wait for answers. */
+  /** Be counted among those who could answer; whoever is alone need not wait for answers. */
   #join() {
     const stay = () => this.#closed || new Promise((leave) => (this.#leave = leave));
-    navigator.locks?.request(`${this.#name} tab`, { mode: "shared" }, stay);
+    navigator.locks?.request(this.#presence, { mode: "shared" }, stay).catch(() => {});
   }
 
   /** Ask the other tabs for something newer, if there are any, and tell whether one had it. */
   async #told(stale) {
-    const { held } = (await navigator.locks?.query()) ?? { held: [] };
-    if (held.filter(({ name }) => name === `${this.#name} tab`).length < 2) return false;
-    const answered = new Promise((resolve) => {
-      const listen = () => this.#newer(this.#held, stale) && resolve();
-      this.#channel.addEventListener("message", listen);
-      setTimeout(resolve, ANSWER_WITHIN);
-    });
+    const { held } = (await navigator.locks?.query().catch(() => null)) ?? { held: [] };
+    if (held.filter(({ name }) => name === this.#presence).length < 2) return false;
+    const answer = new Promise((resolve) => (this.#answered = resolve));
     this.#say({ kind: "ask" });
-    await answered;
-    return this.#newer(this.#held, stale);
+    await Promise.race([answer, waited(ANSWER_WITHIN)]);
+    return this.#newer(stale);
   }
 
   #say(message) {
-    if (!this.#closed) this.#channel.postMessage({ audience: this.#audience, ...message });
+    if (!this.#closed) this.#channel?.postMessage({ audience: this.#audience, ...message });
   }
 
   #hear({ kind, audience, ...held }) {
-    if (kind === "ended") {
-      this.#hold(null);
-    } else if (kind === "ask") {
-      if (audience === this.#audience && this.#held != null && Date.now() < this.#held.renewAt) {
-        this.#say({ kind: "held", ...this.#held });
-      }
-    } else if (audience === this.#audience) {
-      if (kind === "began" || this.#newer(held, this.#held)) this.#hold(held);
+    const ours = audience === this.#audience;
+    if (kind === "ask") {
+      if (ours && Date.now() < this.#held?.renewAt) this.#say({ kind: "held", ...this.#held });
+    } else if (kind === "held") {
+      // A tab that was asleep answers with what it had, though that session may have ended meanwhile.
+      const good = isWhole(held) && Date.now() < held.renewAt && held.order > this.#latest;
+      if (ours && good) this.#learn(held, held.order);
     } else if (kind === "began") {
-      // Somebody logged in, perhaps somebody else: what is held for this audience belongs to a session that is over.
-      this.#hold(undefined);
+      // A token for another audience is of no use here, but whose session it is holds for all.
+      this.#learn(isWhole(held) ? (ours ? held : withoutToken(held)) : undefined, held.order);
+    } else if (kind === "ended") {
+      this.#learn(null, held.order);
     }
+  }
+
+  #learn(held, order) {
+    if (Number.isFinite(order)) this.#latest = Math.max(this.#latest, order);
+    this.#hold(held);
+    this.#answered();
   }
 
   #hidden = () => this.#leave();
 
   #shown = ({ persisted }) => {
     // The page comes back as it was left, and has not heard what happened meanwhile.
-    if (!persisted || this.#closed) return;
+    if (!persisted) return;
     this.#join();
-    if (this.#held != null) this.#held = { ...this.#held, renewAt: 0, expiresAt: 0 };
+    if (this.#held === undefined) return;
+    if (this.#held !== null) this.#held = withoutToken(this.#held);
+    this.restore().catch(() => {});
   };
 
   // -- the auth server ---------------------------------------------------------------------------------------------
@@ -364,14 +402,13 @@ export class AuthClient extends EventTarget {
         body: JSON.stringify(body),
         credentials: "include",
         redirect: "error",
-        cache: "no-store",
         signal: AbortSignal.timeout(LONGEST_WAIT),
       });
       if (response.ok) return await response.json();
     } catch (cause) {
       throw new AuthError("unreachable", "The auth server cannot be reached", { cause });
     }
-    const problem = await response.json().catch(() => ({}));
+    const problem = (await response.json().catch(() => null)) ?? {};
     const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
     throw new AuthError(problem.code ?? "unreachable", problem.error ?? "The auth server cannot be reached", {
       status: response.status,
@@ -379,6 +416,21 @@ export class AuthClient extends EventTarget {
       retryAfter: Number.isNaN(seconds) ? undefined : seconds,
     });
   }
+}
+
+/** Tell whether all is there that is held of a session: another tab may run another version of this file. */
+function isWhole({ token, user, order, renewAt, expiresAt }) {
+  const texts = [token, user?.id].every((text) => typeof text === "string");
+  return texts && [order, renewAt, expiresAt].every(Number.isFinite);
+}
+
+/** Return what is known of a session without a token that could be used. */
+function withoutToken(held) {
+  return { ...held, token: null, renewAt: 0, expiresAt: 0 };
+}
+
+function waited(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 function originOf(address) {
@@ -394,11 +446,11 @@ function bearing(request, token) {
 
 /** Tell whether a 401 is about the access token; of a header that this page may not read it is assumed. */
 function challenges(response) {
-  return /^Bearer\b/i.test(response.headers.get("WWW-Authenticate") ?? "Bearer");
+  return /(^|,\s*)Bearer\b/i.test(response.headers.get("WWW-Authenticate") ?? "Bearer");
 }
 
-function loggedOut() {
-  return new AuthError("logged_out", "Nobody is logged in");
+function loggedOut(message = "Nobody is logged in") {
+  return new AuthError("logged_out", message);
 }
 
 function isLoggedOut(error) {
