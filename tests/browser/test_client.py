@@ -156,6 +156,17 @@ async def test_refusals_say_why(profile: Profile):
     assert (await page.evaluate("auth.user"))["name"] == "Ada"
 
 
+async def test_a_temporary_password_is_replaced_by_the_login(profile: Profile, server: ServerProcess):
+    """Without a new password the error says that one is needed; with it the login is like any other."""
+    server.command("users", "add", "Hedy", "--temporary", "--password-stdin", typed=f"{PASSWORD}-once\n")
+    page = await profile.tab()
+    refused = await told(page, f"auth.login('Hedy', '{PASSWORD}-once')")
+    assert (refused["code"], refused["status"]) == ("password_change_required", 403)
+    assert await page.evaluate("auth.restore()") is None
+    assert (await page.evaluate(f"auth.login('Hedy', '{PASSWORD}-once', '{PASSWORD}-of-hers')"))["name"] == "Hedy"
+    assert (await told(page, f"auth.login('Hedy', '{PASSWORD}-once')"))["code"] == "invalid_credentials"
+
+
 async def test_a_token_that_has_ended_early_is_replaced(profile: Profile, server: ServerProcess):
     """Ten calls with a token that was revoked meanwhile all succeed, with one refresh, and show the new role."""
     page = await profile.tab()

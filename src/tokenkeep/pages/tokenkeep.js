@@ -120,12 +120,13 @@ export class AuthClient extends EventTarget {
    *
    * @param {string} name
    * @param {string} password
+   * @param {string} [newPassword] what replaces a temporary password; needed after `password_change_required`.
    * @returns {Promise<User>}
    * @throws {AuthError} refused, such as `invalid_credentials`, or not reached.
    */
-  async login(name, password) {
+  async login(name, password, newPassword) {
     return this.#alone(async () => {
-      const answer = await this.#post("/login", { name, password, audience: this.#audience });
+      const answer = await this.#post("/login", { name, password, newPassword, audience: this.#audience });
       return this.#begin(answer, this.#audience);
     });
   }
