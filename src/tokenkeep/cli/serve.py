@@ -242,8 +242,6 @@ def _as_given(loaded: Loaded, config: Path | None, command: str) -> str:
     """Return a command that finds this server's data directory, told of it in the way in which the server was."""
     option = OPTIONS["data_dir"]
     origin, given = loaded.origins.get(option.name), shlex.quote(str(loaded.settings.data_dir))
-    if origin is None:
-        return command
     if origin == option.flag:
         return f"{command} {option.flag} {given}"
     if origin == option.variable:
@@ -252,4 +250,4 @@ def _as_given(loaded: Loaded, config: Path | None, command: str) -> str:
         return f"{command} --config {shlex.quote(str(config))}"
     if CONFIG_VARIABLE in os.environ:
         return f"{CONFIG_VARIABLE}={shlex.quote(os.environ[CONFIG_VARIABLE])} {command}"
-    return command  # in the settings file of this folder
+    return command  # by default, or in the settings file of this folder
