@@ -46,7 +46,7 @@ async def test_a_refused_call_is_sent_once_more_as_it_was(profile: Profile):
     [
         pytest.param(401, {}, 2, id="a header that pages may not read"),
         pytest.param(401, {"WWW-Authenticate": 'Basic realm="bearers", bearer'}, 2, id="one way of two"),
-        pytest.param(401, {"WWW-Authenticate": "Basic"}, 1, id="another way"),
+        pytest.param(401, {"WWW-Authenticate": 'Basic realm="for the bearer"'}, 1, id="another way"),
         pytest.param(403, NOT_THE_TOKEN, 1, id="forbidden"),
         pytest.param(503, NOT_THE_TOKEN, 1, id="unavailable"),
     ],

@@ -50,10 +50,12 @@ async def test_a_page_logs_in_calls_and_logs_out(profile: Profile, server: Serve
     """Login shows who it is, calls carry the token, and after the logout the token is dead."""
     page = await profile.tab()
     assert await page.evaluate("auth.restore()") is None
+    assert profile.posts("/refresh") == 1
     user = await page.evaluate(LOGIN)
     assert (user["name"], user["role"]) == ("Ada", "admin")
     me = f"auth.fetch('{server.url}/me').then((answer) => answer.json())"
     assert (await page.evaluate(me))["name"] == "Ada"
+    assert profile.posts("/refresh") == 1
     token = await page.evaluate("auth.token()")
     await page.evaluate("auth.logout()")
     assert await page.evaluate("auth.user") is None
@@ -226,6 +228,7 @@ async def test_a_busy_server_is_left_alone_as_long_as_it_asks(profile: Profile):
     for _ in range(3):
         failed = await told(page, "auth.token()")
         assert (failed["code"], failed["status"], failed["retryAfter"]) == ("storage_unavailable", 503, 30)
+        await pass_time(page, 5)
     assert profile.posts("/refresh") == 1
     await profile.let_through("/refresh")
     await pass_time(page, 31)

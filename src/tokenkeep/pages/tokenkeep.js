@@ -197,7 +197,7 @@ export class AuthClient extends EventTarget {
     const response = await fetch(bearing(request, used.token));
     if (response.status !== 401 || !challenges(response)) return response;
     try {
-      if (this.#held === used) await this.#renew(used);
+      await this.#renew(used);
       const held = await this.#fresh();
       return held.user.id === used.user.id ? fetch(bearing(again, held.token)) : response;
     } catch (error) {
