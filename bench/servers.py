@@ -121,7 +121,7 @@ class SimplejwtSession:
 def tokenkeep(
     folder: Path, *, cores: set[int], database: str | None = None, environ: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """Run Tokenkeep with its defaults, but for the limits, which one address would soon meet.
+    """Run Tokenkeep with its defaults, but for the limits, which one address and one account would soon meet.
 
     Args:
         database: the address of an empty PostgreSQL database; SQLite by default.
@@ -129,7 +129,7 @@ def tokenkeep(
     """
     port, data = _free_port(), folder / "tokenkeep"
     environment = os.environ | {"TOKENKEEP_RATE_LIMITS": "off", "TOKENKEEP_ISSUER": f"http://127.0.0.1:{port}"}
-    environment |= dict(environ or {})
+    environment |= {"TOKENKEEP_MAX_SESSIONS": "10000"} | dict(environ or {})
     if database is not None:
         environment |= {"TOKENKEEP_DATABASE_URL": database, "TOKENKEEP_SECRET": secrets.token_urlsafe(32)}
     with _running(_serve(port, data), folder, environment, port, cores) as pid:
