@@ -296,6 +296,8 @@ def test_keys_of_the_old_encryption_of_pem_are_read():
         b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,%b\n\n%b"
         b"-----END RSA PRIVATE KEY-----\n" % (IV.hex().upper().encode(), body)
     )
+    with pytest.raises(InvalidKey, match="no password was given"):
+        Key.from_pem(text, alg="RS256")
     assert Key.from_pem(text, alg="RS256", password=b"password").thumbprint() == private_key("RS256").thumbprint()
     with pytest.raises(InvalidKey):
         Key.from_pem(text, alg="RS256", password=b"other")
@@ -308,6 +310,8 @@ def test_a_private_key_is_not_boundless():
     check_cost(sequence(integer(0), octets(bytes(8192 - 11))))
     with pytest.raises(InvalidKey, match="8192 bytes"):
         Key.from_pem(pem(sequence(integer(0), octets(bytes(9000))), "PRIVATE KEY"), alg="ES256")
+    with pytest.raises(InvalidKey, match="8192 bytes"):
+        Key.from_pem(pem(sequence(integer(1), octets(bytes(9000))), "EC PRIVATE KEY"), alg="ES256")
 
 
 PRIVATE = [
