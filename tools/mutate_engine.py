@@ -86,6 +86,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "upper only: 0 <= size - (last - first) <= _MOST_BLANKS",
     ): "a short cut: where there are more bytes than a point has, there is no place to begin at",
     ("key_encodings", "one more: _LAYERS: Final = 2"): "a bound on how far is looked: further finds more, never less",
+    ("key_encodings", "without: layers == 0"): "as above",
     ("key_encodings", "one more: _LEADING_WORDS: Final = 3"): "as above",
     ("key_encodings", "one more: _MOST_BLANKS: Final = 4"): "as above",
     ("key_encodings", "never: b'\\\\' not in text"): "a short cut: without a backslash there is nothing to replace",

@@ -216,9 +216,10 @@ def test_secrets_that_look_a_little_like_keys_are_secrets(secret):
 
 
 def test_the_shortest_of_what_is_recognised_is_refused():
-    """A structure of 37 bytes, a run of 24 characters, and a point of which four bytes are blanks are keys."""
+    """A structure of 37 bytes, a run of 24 characters, a first word, and a point with four blanks in it are keys."""
     refused_as_key(b"\x30\x23\x02\x01\x01\x04\x1e" + hashlib.sha256(b"z").digest()[:30])
     refused_as_key(b64(b'{"kty":"oct","k":1').encode() + b"~!@#$%^&")
+    refused_as_key(b"openssh-key-v1\0" + hashlib.sha256(b"z").digest())
     blank = next(point for n in range(64) if encoding_of_key(point := b"\x02" + bytes(27) + bytes([n]) + b" \n\t "))
     refused_as_key(blank)
 
