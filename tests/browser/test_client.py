@@ -150,6 +150,7 @@ async def test_refusals_say_why(profile: Profile):
     page = await profile.tab()
     wrong = await told(page, "auth.login('Ada', 'not-the-password')")
     assert (wrong["code"], wrong["status"], wrong["known"]) == ("invalid_credentials", 401, True)
+    assert profile.posts("/login") == 1
     await page.evaluate(LOGIN)
     weak = await told(page, f"auth.changePassword('{PASSWORD}', 'short')")
     assert (weak["code"], weak["field"]) == ("invalid_field", "newPassword")
