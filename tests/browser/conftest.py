@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Request, Route, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, Request, Route, async_playwright
 
 from tests.browser.neighbour import PAGE, POLICY, SCRIPT, Neighbour
 from tests.ports import free_port
@@ -28,8 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is in this folder, and skip it where there is no browser."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.browser, pytest.mark.system, pytest.mark.xdist_group("browser")):
+            for mark in (pytest.mark.browser, pytest.mark.system, pytest.mark.xdist_group("system")):
                 item.add_marker(mark)
+            # The browser of a module lives in one event loop with the module's tests.
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason=f"no browser: none of {', '.join(BROWSERS)} is installed"))
 
@@ -119,24 +122,29 @@ def neighbour(server: ServerProcess) -> Iterator[Neighbour]:
         yield running
 
 
-@pytest.fixture
-async def profile(server: ServerProcess, neighbour: Neighbour) -> AsyncIterator[Profile]:
-    """A fresh browser profile."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """The browser; each test has a profile of its own in it."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = await browser.new_context()
-        context.set_default_timeout(30_000)
-        policy = POLICY.format(issuer=server.url)
+        yield await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
-        async def page(route: Route) -> None:
-            headers = {"Content-Security-Policy": policy}
-            await route.fulfill(body=PAGE, content_type="text/html", headers=headers)
 
-        async def script(route: Route) -> None:
-            await route.fulfill(body=SCRIPT.format(issuer=server.url), content_type="text/javascript")
+@pytest_asyncio.fixture(loop_scope="module")
+async def profile(browser: Browser, server: ServerProcess, neighbour: Neighbour) -> AsyncIterator[Profile]:
+    """A fresh browser profile."""
+    context = await browser.new_context()
+    context.set_default_timeout(30_000)
+    policy = POLICY.format(issuer=server.url)
 
-        await context.route(f"{server.url}/page", page)
-        await context.route(f"{server.url}/page.js", script)
-        neighbour.authorizations.clear()
-        yield Profile(context, server, neighbour)
-        await browser.close()
+    async def page(route: Route) -> None:
+        headers = {"Content-Security-Policy": policy}
+        await route.fulfill(body=PAGE, content_type="text/html", headers=headers)
+
+    async def script(route: Route) -> None:
+        await route.fulfill(body=SCRIPT.format(issuer=server.url), content_type="text/javascript")
+
+    await context.route(f"{server.url}/page", page)
+    await context.route(f"{server.url}/page.js", script)
+    neighbour.authorizations.clear()
+    yield Profile(context, server, neighbour)
+    await context.close()
