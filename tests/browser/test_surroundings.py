@@ -234,6 +234,18 @@ async def test_a_client_that_is_closed_is_gone(profile: Profile):
     assert not profile.complaints
 
 
+async def test_who_waits_while_the_client_is_closed_is_told(profile: Profile):
+    """A call that waits for a token when its client is closed gets none, and says so as after a logout."""
+    page = await profile.tab()
+    await page.evaluate(LOGIN)
+    await pass_time(page, AFTER_ITS_END)
+    async with profile.held_up("/refresh") as came:
+        await page.evaluate("void (window.pending = told(auth.token()))")
+        await came.wait()
+        await page.evaluate("auth.close()")
+    assert (await page.evaluate("pending"))["code"] == "logged_out"
+
+
 async def test_a_page_put_aside_is_not_waited_for(profile: Profile):
     """It is not counted among the tabs while it is away, and is again when it has come back."""
     page = await profile.tab()
