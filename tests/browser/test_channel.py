@@ -41,6 +41,12 @@ async def says(page: Page, *messages: Any) -> None:
     )
 
 
+def answered_late(began: dict[str, Any]) -> dict[str, Any]:
+    """Return what a tab says when asked, that refreshed right after this beginning and has heard nothing since."""
+    kept = {name: began[name] for name in ("token", "user", "renewAt", "expiresAt")}
+    return {"kind": "held", "order": began["order"] + 1, **kept}
+
+
 async def test_a_late_answer_does_not_bring_a_session_back(profile: Profile, server: ServerProcess):
     """What a tab held before a logout, and says after it since it was asleep, is not believed."""
     first, second = await profile.tab(), await profile.tab()
@@ -51,7 +57,7 @@ async def test_a_late_answer_does_not_bring_a_session_back(profile: Profile, ser
     old = await second.evaluate("heard[0]")
     await first.evaluate("auth.logout()")
     await shows(second, None)
-    await says(second, {**old, "kind": "held", "order": old["order"] + 1})
+    await says(second, answered_late(old))
     assert await second.evaluate("auth.user") is None
     assert await second.evaluate("auth.changes") == ["Ada", None]
 
@@ -64,13 +70,13 @@ async def test_a_late_answer_does_not_replace_who_is_logged_in(profile: Profile,
     await until(page, "heard.length === 1")
     old = await page.evaluate("heard[0]")
     await page.evaluate(f"auth.login('Bob', '{PASSWORD}')")
-    await says(page, {**old, "kind": "held", "order": old["order"] + 1})
+    await says(page, answered_late(old))
     assert (await page.evaluate("auth.user"))["name"] == "Bob"
     newer = await page.evaluate("heard.find(({ user }) => user?.name === 'Bob')")
     await other.evaluate(f"window.auth = open_client({{ audience: '{AUDIENCE}' }})")
     await other.evaluate(LOGIN)
     await shows(page, "Ada")
-    await says(page, {**newer, "kind": "held", "order": newer["order"] + 1})
+    await says(page, answered_late(newer))
     assert (await page.evaluate("auth.user"))["name"] == "Ada"
 
 
