@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, until
-from tests.browser.test_client import AFTER_ITS_END, LOGIN, claims, pass_time, token_of, told
+from tests.browser.test_client import AFTER_ITS_END, LATER, LOGIN, claims, pass_time, token_of, told
 from tests.browser.test_tabs import shows
 from tests.system.server_process import ServerProcess
 
@@ -111,6 +111,41 @@ async def test_tokens_stay_with_their_audience(profile: Profile, server: ServerP
     assert [(each["kind"], each["token"]) for each in await page.evaluate("heard")] == [("held", token)]
 
 
+async def test_clients_for_several_audiences_each_get_their_own(profile: Profile, server: ServerProcess):
+    """Beside a client for another audience that refreshes, a client keeps to tokens for its own."""
+    first, second = await profile.tab(), await profile.tab()
+    await first.evaluate(f"window.auth = open_client({{ audience: '{AUDIENCE}' }})")
+    await listens(second, server)
+    await first.evaluate(LOGIN)
+    await shows(second, "Ada")
+    await pass_time(first, LATER)
+    await first.evaluate("auth.token()")
+    await until(second, "heard.some(({ kind }) => kind === 'held')")
+    await says(second)
+    assert claims(await second.evaluate("auth.token()"))["aud"] == server.url
+    assert claims(await first.evaluate("auth.token()"))["aud"] == AUDIENCE
+
+
+async def test_a_login_for_another_audience_leaves_no_call_without_token(profile: Profile, server: ServerProcess):
+    """A call that is about to go on with its old token, when another session begins, waits for a token of that one."""
+    page = await profile.tab()
+    await listens(page, server)
+    await page.evaluate(LOGIN)
+    await until(page, "auth.user !== null")
+    old = await page.evaluate("auth.token()")
+    await pass_time(page, LATER)
+    await page.evaluate("() => { window.setTimeout = (go) => { window.lose = go; }; }")
+    other = {"token": "x", "user": {"id": "1"}, "order": 1, "renewAt": 1e15, "expiresAt": 1e15}
+    async with profile.held_up("/refresh") as came:
+        await page.evaluate("void (window.pending = auth.token())")
+        await came.wait()
+        await says(page, {"kind": "began", "audience": AUDIENCE, **other})
+        await page.evaluate("lose()")
+    token = await page.evaluate("pending")
+    assert token != old
+    assert claims(token)["name"] == "Ada"
+
+
 async def test_a_token_that_is_due_is_not_handed_on(profile: Profile, server: ServerProcess):
     """Whoever asks is not answered with a token that is to be replaced, nor takes one over that another tab says."""
     page = await profile.tab()
@@ -164,6 +199,8 @@ async def test_a_token_that_one_tab_gets_is_everybodys(profile: Profile):
     assert new != old
     await until(second, f"auth.token().then((token) => token === '{new}')")
     assert profile.posts("/refresh") == 1
+    for tab in (first, second):
+        assert await tab.evaluate("auth.changes") == ["Ada"]
 
 
 async def test_who_is_alone_asks_nobody(profile: Profile, server: ServerProcess):
