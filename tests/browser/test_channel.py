@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, until
-from tests.browser.test_client import AFTER_ITS_END, LOGIN, claims, pass_time, token_of, told
+from tests.browser.test_client import AFTER_ITS_END, LATER, LOGIN, claims, pass_time, token_of, told
 from tests.browser.test_tabs import shows
 from tests.system.server_process import ServerProcess
 
@@ -41,6 +41,12 @@ async def says(page: Page, *messages: Any) -> None:
     )
 
 
+def answered_late(began: dict[str, Any]) -> dict[str, Any]:
+    """Return what a tab says when asked, that refreshed right after this beginning and has heard nothing since."""
+    kept = {name: began[name] for name in ("token", "user", "renewAt", "expiresAt")}
+    return {"kind": "held", "order": began["order"] + 1, **kept}
+
+
 async def test_a_late_answer_does_not_bring_a_session_back(profile: Profile, server: ServerProcess):
     """What a tab held before a logout, and says after it since it was asleep, is not believed."""
     first, second = await profile.tab(), await profile.tab()
@@ -51,7 +57,7 @@ async def test_a_late_answer_does_not_bring_a_session_back(profile: Profile, ser
     old = await second.evaluate("heard[0]")
     await first.evaluate("auth.logout()")
     await shows(second, None)
-    await says(second, {**old, "kind": "held", "order": old["order"] + 1})
+    await says(second, answered_late(old))
     assert await second.evaluate("auth.user") is None
     assert await second.evaluate("auth.changes") == ["Ada", None]
 
@@ -64,13 +70,13 @@ async def test_a_late_answer_does_not_replace_who_is_logged_in(profile: Profile,
     await until(page, "heard.length === 1")
     old = await page.evaluate("heard[0]")
     await page.evaluate(f"auth.login('Bob', '{PASSWORD}')")
-    await says(page, {**old, "kind": "held", "order": old["order"] + 1})
+    await says(page, answered_late(old))
     assert (await page.evaluate("auth.user"))["name"] == "Bob"
     newer = await page.evaluate("heard.find(({ user }) => user?.name === 'Bob')")
     await other.evaluate(f"window.auth = open_client({{ audience: '{AUDIENCE}' }})")
     await other.evaluate(LOGIN)
     await shows(page, "Ada")
-    await says(page, {**newer, "kind": "held", "order": newer["order"] + 1})
+    await says(page, answered_late(newer))
     assert (await page.evaluate("auth.user"))["name"] == "Ada"
 
 
@@ -103,6 +109,41 @@ async def test_tokens_stay_with_their_audience(profile: Profile, server: ServerP
     await says(page, {"kind": "ask", "audience": AUDIENCE}, {"kind": "ask"})
     await until(page, "heard.length > 0")
     assert [(each["kind"], each["token"]) for each in await page.evaluate("heard")] == [("held", token)]
+
+
+async def test_clients_for_several_audiences_each_get_their_own(profile: Profile, server: ServerProcess):
+    """Beside a client for another audience that refreshes, a client keeps to tokens for its own."""
+    first, second = await profile.tab(), await profile.tab()
+    await first.evaluate(f"window.auth = open_client({{ audience: '{AUDIENCE}' }})")
+    await listens(second, server)
+    await first.evaluate(LOGIN)
+    await shows(second, "Ada")
+    await pass_time(first, LATER)
+    await first.evaluate("auth.token()")
+    await until(second, "heard.some(({ kind }) => kind === 'held')")
+    await says(second)
+    assert claims(await second.evaluate("auth.token()"))["aud"] == server.url
+    assert claims(await first.evaluate("auth.token()"))["aud"] == AUDIENCE
+
+
+async def test_a_login_for_another_audience_leaves_no_call_without_token(profile: Profile, server: ServerProcess):
+    """A call that is about to go on with its old token, when another session begins, waits for a token of that one."""
+    page = await profile.tab()
+    await listens(page, server)
+    await page.evaluate(LOGIN)
+    await until(page, "auth.user !== null")
+    old = await page.evaluate("auth.token()")
+    await pass_time(page, LATER)
+    await page.evaluate("() => { window.setTimeout = (go) => { window.lose = go; }; }")
+    other = {"token": "x", "user": {"id": "1"}, "order": 1, "renewAt": 1e15, "expiresAt": 1e15}
+    async with profile.held_up("/refresh") as came:
+        await page.evaluate("void (window.pending = auth.token())")
+        await came.wait()
+        await says(page, {"kind": "began", "audience": AUDIENCE, **other})
+        await page.evaluate("lose()")
+    token = await page.evaluate("pending")
+    assert token != old
+    assert claims(token)["name"] == "Ada"
 
 
 async def test_a_token_that_is_due_is_not_handed_on(profile: Profile, server: ServerProcess):
@@ -158,6 +199,8 @@ async def test_a_token_that_one_tab_gets_is_everybodys(profile: Profile):
     assert new != old
     await until(second, f"auth.token().then((token) => token === '{new}')")
     assert profile.posts("/refresh") == 1
+    for tab in (first, second):
+        assert await tab.evaluate("auth.changes") == ["Ada"]
 
 
 async def test_who_is_alone_asks_nobody(profile: Profile, server: ServerProcess):

@@ -252,6 +252,8 @@ async def test_a_closed_client_holds_nothing(profile: Profile):
     page = await profile.tab()
     await page.evaluate(LOGIN)
     await page.evaluate("auth.close()")
-    assert (await told(page, "auth.token()"))["code"] == "logged_out"
+    for closed in ("auth.token()", f"auth.changePassword('{PASSWORD}', '{PASSWORD}-2')"):
+        assert (await told(page, closed))["code"] == "logged_out"
+    assert profile.posts("/password") == 0
     await page.evaluate("window.auth = open_client({})")
     assert (await page.evaluate("auth.restore()"))["name"] == "Ada"

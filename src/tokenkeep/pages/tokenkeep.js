@@ -228,7 +228,7 @@ export class AuthClient extends EventTarget {
         await (Date.now() + PATIENCE < held?.expiresAt ? Promise.race([renewal, waited(PATIENCE)]) : renewal);
       } catch (error) {
         // Until its very end the old one is as good as ever.
-        if (isLoggedOut(error) || !(Date.now() < this.#held?.expiresAt)) throw error;
+        if (!(Date.now() < this.#held?.expiresAt)) throw error;
       }
     }
     if (this.#held == null) throw loggedOut();
