@@ -20,7 +20,7 @@ from tokenkeep.settings import Secret, Settings
 
 FEED_TOKEN: Final = "a feed token, long enough: 5b8e21d7"
 OPS_TOKEN: Final = "an operations token, long enough: 7a3f"
-GOES_ON: Final = {"GET /.well-known/jwks.json", "GET /livez", "GET /metrics", "GET /openapi.json"}
+GOES_ON: Final = {"GET /.well-known/jwks.json", "GET /livez", "GET /metrics", "GET /openapi.json", "GET /tokenkeep.js"}
 """Routes that read nothing of sessions and accounts."""
 
 
