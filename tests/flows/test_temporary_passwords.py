@@ -13,7 +13,14 @@ from tests.flows.stage import CURL, FIREFOX, PASSWORD, Row, Stage, count_checks
 from tests.quick_hashes import occupy
 from tests.settable_clock import START, SettableClock
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.errors import HashingBusy, InvalidCredentials, InvalidField, PasswordChangeRequired, Throttled
+from tokenkeep.domain.errors import (
+    HashingBusy,
+    InvalidCredentials,
+    InvalidField,
+    PasswordChangeRequired,
+    Throttled,
+    Unavailable,
+)
 from tokenkeep.domain.limits import FAMILIAR_FOR, FREE_FAILURES
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
 from tokenkeep.flows.issue_tokens import TokenPair
@@ -260,6 +267,25 @@ async def test_who_does_not_know_the_password_learns_nothing(
         await stage.parts.services.login.login(Credentials(name, WRONG, new), FIREFOX, delivery=Delivery.COOKIE)
     assert (refusal.value.sentence, refusal.value.detail) == ("Invalid credentials", "")
     assert len(checked) == 1
+    assert await stage.contents() == before
+
+
+@pytest.mark.parametrize("new", [None, NEW])
+@pytest.mark.parametrize("password", [TEMPORARY, WRONG])
+@pytest.mark.parametrize("name", NOBODYS)
+async def test_without_a_key_no_password_is_checked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str, password: str, new: str | None
+):
+    """While there is no key to sign with, the right password is told from a wrong one by nothing."""
+    await people(stage)
+    await stage.execute("UPDATE signing_keys SET state = 'retired' WHERE state = 'active'")
+    await stage.parts.key_ring.reload()
+    before = await stage.contents()
+    checked = count_checks(monkeypatch)
+    with pytest.raises(Unavailable):
+        await stage.parts.services.login.login(Credentials(name, password, new), FIREFOX, delivery=Delivery.COOKIE)
+    assert checked == []
+    assert await refusals(stage) == []
     assert await stage.contents() == before
 
 

@@ -76,9 +76,11 @@ class Login:
                 one breaks a rule or was not to come.
             Throttled: too many attempts on this name, from this address, or in all.
             HashingBusy: too many logins are waiting.
+            Unavailable: there is no key to sign with now; nothing changed.
             StorageUnavailable: the database did not answer.
         """
         await self._passwords.admit(client)
+        self._opener.require_key()
         wish = Wish(client, delivery, self._opener.audience(audience), replaces)
         name = parse_name(credentials.name)
         attempt = _Attempt(name.key, normalise_password(credentials.password), credentials.new_password, wish)
