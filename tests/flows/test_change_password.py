@@ -52,6 +52,17 @@ async def test_a_change_is_no_login(stage: Stage, ada: Account):
     assert (await stage.account())["last_login_at"] == START
 
 
+async def test_who_knows_the_password_leaves_a_trace(stage: Stage, ada: Account):
+    """A right current password is noted although the new one is refused: a thief's guess is not confirmed unseen."""
+    pair = await stage.login()
+    with pytest.raises(InvalidField):
+        await change(stage, pair, new="short", client=CURL)
+    await stage.parts.refusals.flush()
+    [event] = await stage.events("login_refused")
+    assert (event["account_id"], event["address"]) == (ada.id, CURL.address)
+    assert event["detail"] == "right password, but the new one is refused"
+
+
 @pytest.mark.parametrize("current", [PASSWORD, "wrong-horse-battery"])
 async def test_without_a_key_no_password_is_checked(
     stage: Stage, ada: Account, monkeypatch: pytest.MonkeyPatch, current: str

@@ -412,6 +412,20 @@ async def test_too_much_to_do_changes_nothing(stage: Stage, ada: Account):
     assert await stage.contents() == before
 
 
+async def test_too_much_to_do_later_leaves_a_trace(stage: Stage, ada: Account, monkeypatch: pytest.MonkeyPatch):
+    """Found right and then refused as busy, it is noted: a storm of logins hides nobody who tries it out."""
+
+    async def refuse(_password: str) -> str:
+        raise HashingBusy
+
+    before = await stage.contents()
+    monkeypatch.setattr(stage.parts.hasher, "hash", refuse)
+    with pytest.raises(HashingBusy):
+        await enter(stage)
+    assert await refusals(stage) == [(ada.id, "right password, but too many wait to be hashed")]
+    assert await stage.contents() == before
+
+
 async def test_an_outdated_hash_of_one_is_not_renewed(stage: Stage, ada: Account, monkeypatch: pytest.MonkeyPatch):
     """A login that opens nothing stores no better hash either, and the end of the password stays."""
     monkeypatch.setattr(stage.parts.hasher, "outdated", lambda stored: True)

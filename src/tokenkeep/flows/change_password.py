@@ -47,7 +47,8 @@ class ChangePassword:
         found, before, at = await self._storage.read(_find_bearer, token)
         wish = Wish(client, delivery or before, self._opener.audience(None))
         account, _ = await self._passwords.of_bearer(AccountId(token.subject), Guess(found, current, client, at))
-        pair = await self._replacer.replace(account, Passwords(current, passwords.new), wish)
+        with self._passwords.replacing(account, client):
+            pair = await self._replacer.replace(account, Passwords(current, passwords.new), wish)
         if pair is None:
             raise InvalidCredentials("the account changed while its password was being checked")
         return pair, wish.delivery
