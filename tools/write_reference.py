@@ -117,8 +117,10 @@ PROBLEMS = {
         "Choose another name; `tokenkeep users list` shows those that are taken.",
     ),
     "last_administrator": Entry(
-        "An administrator who is the only enabled one asked to be disabled, deleted, or given another role.",
-        "Make somebody else an administrator first. On the host, `tokenkeep users` refuses nothing of it.",
+        "An administrator who is the only enabled one asked to be disabled, deleted, or given another role. Others do "
+        "not count while their password is a temporary one, or if they have none.",
+        "Make somebody else an administrator first, and have them log in. "
+        "On the host, `tokenkeep users` refuses nothing of it.",
     ),
     "verifiers_not_ready": Entry(
         "A rotation of the signing keys was asked for, and the next key has another algorithm: `signing_algorithm` was "

@@ -337,6 +337,18 @@ async def test_the_last_administrator_stays(call: Caller, root: Login, asked: st
     assert_problem(await call("GET", "/admin", bearer=root.access), "invalid_token", reason="JsonWebTokenError")
 
 
+@pytest.mark.parametrize("asked", LOWERINGS)
+async def test_a_successor_must_have_come_in_first(call: Caller, root: Login, asked: str):
+    """Who was only just made an administrator may never replace the temporary password, and is nobody's successor."""
+    user = await id_of(call, "Root")
+    created = await call("POST", "/admin/users", json={"name": "Hedy", "role": "admin"}, bearer=root.access)
+    before = stored(call)
+    assert_problem(await LOWERINGS[asked](call, root, user), "last_administrator", LAST)
+    assert stored(call) == before
+    await call.login("Hedy", created.json()["firstPassword"], newPassword="another-good-password")
+    assert (await LOWERINGS[asked](call, root, user)).status_code == 200
+
+
 async def test_what_does_not_lower_is_not_counted(call: Caller, root: Login):
     """The only administrator may keep the role, be enabled, and log out everywhere."""
     user = await id_of(call, "Root")

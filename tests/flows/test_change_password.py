@@ -9,7 +9,7 @@ import pytest
 from tests.flows.stage import CURL, FIREFOX, PASSWORD, Stage, count_checks
 from tests.settable_clock import START
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.errors import InvalidCredentials, InvalidField, NoValidRefreshToken
+from tokenkeep.domain.errors import InvalidCredentials, InvalidField, NoValidRefreshToken, Unavailable
 from tokenkeep.domain.sessions import Client, Delivery
 from tokenkeep.flows.issue_tokens import TokenPair
 from tokenkeep.flows.replace_password import Passwords
@@ -50,6 +50,34 @@ async def test_a_change_is_no_login(stage: Stage, ada: Account):
     stage.clock.advance(1_000)
     await change(stage, pair)
     assert (await stage.account())["last_login_at"] == START
+
+
+async def test_who_knows_the_password_leaves_a_trace(stage: Stage, ada: Account):
+    """A right current password is noted although the new one is refused: a thief's guess is not confirmed unseen."""
+    pair = await stage.login()
+    with pytest.raises(InvalidField):
+        await change(stage, pair, new="short", client=CURL)
+    await stage.parts.refusals.flush()
+    [event] = await stage.events("login_refused")
+    assert (event["account_id"], event["address"]) == (ada.id, CURL.address)
+    assert event["detail"] == "right password, but the new one is refused"
+
+
+@pytest.mark.parametrize("current", [PASSWORD, "wrong-horse-battery"])
+async def test_without_a_key_no_password_is_checked(
+    stage: Stage, ada: Account, monkeypatch: pytest.MonkeyPatch, current: str
+):
+    """While there is no key to sign with, a bearer learns nothing about the password either."""
+    pair = await stage.login()
+    token = stage.read(pair)
+    await stage.execute("UPDATE signing_keys SET state = 'retired' WHERE state = 'active'")
+    await stage.parts.key_ring.reload()
+    before = await stage.contents()
+    checked = count_checks(monkeypatch)
+    with pytest.raises(Unavailable):
+        await stage.parts.services.change_password.change(token, Passwords(current, NEW_PASSWORD), FIREFOX)
+    assert checked == []
+    assert await stage.contents() == before
 
 
 @pytest.mark.parametrize("delivery", list(Delivery))

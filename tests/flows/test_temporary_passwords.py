@@ -13,7 +13,14 @@ from tests.flows.stage import CURL, FIREFOX, PASSWORD, Row, Stage, count_checks
 from tests.quick_hashes import occupy
 from tests.settable_clock import START, SettableClock
 from tokenkeep.domain.accounts import Account
-from tokenkeep.domain.errors import HashingBusy, InvalidCredentials, InvalidField, PasswordChangeRequired, Throttled
+from tokenkeep.domain.errors import (
+    HashingBusy,
+    InvalidCredentials,
+    InvalidField,
+    PasswordChangeRequired,
+    Throttled,
+    Unavailable,
+)
 from tokenkeep.domain.limits import FAMILIAR_FOR, FREE_FAILURES
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
 from tokenkeep.flows.issue_tokens import TokenPair
@@ -263,6 +270,25 @@ async def test_who_does_not_know_the_password_learns_nothing(
     assert await stage.contents() == before
 
 
+@pytest.mark.parametrize("new", [None, NEW])
+@pytest.mark.parametrize("password", [TEMPORARY, WRONG])
+@pytest.mark.parametrize("name", NOBODYS)
+async def test_without_a_key_no_password_is_checked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str, password: str, new: str | None
+):
+    """While there is no key to sign with, the right password is told from a wrong one by nothing."""
+    await people(stage)
+    await stage.execute("UPDATE signing_keys SET state = 'retired' WHERE state = 'active'")
+    await stage.parts.key_ring.reload()
+    before = await stage.contents()
+    checked = count_checks(monkeypatch)
+    with pytest.raises(Unavailable):
+        await stage.parts.services.login.login(Credentials(name, password, new), FIREFOX, delivery=Delivery.COOKIE)
+    assert checked == []
+    assert await refusals(stage) == []
+    assert await stage.contents() == before
+
+
 @pytest.mark.parametrize("password", [TEMPORARY, WRONG])
 @pytest.mark.parametrize("name", ["Expired", "Disabled"])
 async def test_one_that_has_ended_is_checked_as_nobodys_is(
@@ -383,6 +409,20 @@ async def test_too_much_to_do_changes_nothing(stage: Stage, ada: Account):
     occupy(stage.parts.hasher)
     with pytest.raises(HashingBusy):
         await enter(stage)
+    assert await stage.contents() == before
+
+
+async def test_too_much_to_do_later_leaves_a_trace(stage: Stage, ada: Account, monkeypatch: pytest.MonkeyPatch):
+    """Found right and then refused as busy, it is noted: a storm of logins hides nobody who tries it out."""
+
+    async def refuse(_password: str) -> str:
+        raise HashingBusy
+
+    before = await stage.contents()
+    monkeypatch.setattr(stage.parts.hasher, "hash", refuse)
+    with pytest.raises(HashingBusy):
+        await enter(stage)
+    assert await refusals(stage) == [(ada.id, "right password, but too many wait to be hashed")]
     assert await stage.contents() == before
 
 

@@ -59,6 +59,14 @@ async def test_all_enabled_administrators_are_counted(storage: SqlStorage):
     assert sorted(await storage.transact(lambda tx: tx.administrators.take_all())) == sorted([ada.id, bob.id])
 
 
+@pytest.mark.parametrize("changes", [{"password_expires_at": NOW + 1_000}, {"password_hash": None}])
+async def test_who_may_never_log_in_is_not_counted(storage: SqlStorage, changes: dict[str, Any]):
+    """A temporary password may end unused, and without a password nobody comes in: neither is somebody who is left."""
+    ada = await store_account(storage, an_account("Ada", role="admin"))
+    await store_account(storage, an_account("Bob", role="admin", **changes))
+    assert await storage.transact(lambda tx: tx.administrators.take_all()) == [ada.id]
+
+
 async def test_an_administrator_who_acts_cannot_be_lowered_meanwhile(
     storage: SqlStorage, processes: Processes, engine: Engine
 ):

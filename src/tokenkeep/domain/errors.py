@@ -80,7 +80,7 @@ class NameTaken(Refusal):
 
 
 class LastAdministrator(Refusal):
-    """The change would leave no enabled administrator."""
+    """The change would leave no enabled administrator who can log in for certain."""
 
     code = "last_administrator"
     sentence = "The last administrator cannot give up the role, be disabled or be deleted"

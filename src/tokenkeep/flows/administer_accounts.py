@@ -28,7 +28,11 @@ PAGE_SIZE: Final = 200
 
 
 class AdministerAccounts:
-    """Creates and changes accounts. `actor` is the account id of who asks, or `operator`."""
+    """Creates and changes accounts. `actor` is the account id of who asks, or `operator`.
+
+    Each method raises `StorageUnavailable` if the database did not answer, and `Unavailable` if it was put back to an
+    older state under the open server; then nothing was done.
+    """
 
     def __init__(
         self, storage: Storage, passwords: NewPasswords, creator: CreateAccount, changer: ChangeAccount

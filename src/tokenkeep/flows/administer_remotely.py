@@ -154,7 +154,8 @@ def _for_change(account_id: AccountId, change: Change, by: Authority) -> Find:
 
     async def find(tx: Transaction) -> Account:
         account = await by_id(account_id)(tx)
-        if account_id == by.actor and not change.keeps_role and await tx.administrators.take_all() == [account_id]:
+        lowers_itself = account_id == by.actor and not change.keeps_role
+        if lowers_itself and set(await tx.administrators.take_all()) <= {account_id}:
             raise LastAdministrator
         return account
 

@@ -38,14 +38,17 @@ class ChangePassword:
             InvalidField: the new password breaks a rule.
             Throttled: too many attempts by this bearer, from this address, or in all.
             HashingBusy: too many passwords are waiting to be checked.
+            Unavailable: there is no key to sign with now; nothing changed.
             StorageUnavailable: the database did not answer; nothing changed.
         """
         await self._passwords.admit(client)
+        self._opener.require_key()
         current = normalise_password(passwords.current, field="currentPassword")
         found, before, at = await self._storage.read(_find_bearer, token)
         wish = Wish(client, delivery or before, self._opener.audience(None))
         account, _ = await self._passwords.of_bearer(AccountId(token.subject), Guess(found, current, client, at))
-        pair = await self._replacer.replace(account, Passwords(current, passwords.new), wish)
+        with self._passwords.replacing(account, client):
+            pair = await self._replacer.replace(account, Passwords(current, passwords.new), wish)
         if pair is None:
             raise InvalidCredentials("the account changed while its password was being checked")
         return pair, wish.delivery

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import EventKind
-from tokenkeep.domain.errors import HashingBusy, InvalidCredentials
+from tokenkeep.domain.errors import HashingBusy, InvalidCredentials, InvalidField, PasswordChangeRequired, Refusal
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.sessions import Client
 from tokenkeep.flows.admission import Admission
 from tokenkeep.flows.ports import PasswordHasher
+
+_WHY_NOT_REPLACED: Final[Mapping[type[Refusal], str]] = {
+    PasswordChangeRequired: "temporary password, and no new one",
+    InvalidField: "right password, but the new one is refused",
+    HashingBusy: "right password, but too many wait to be hashed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +101,21 @@ class CheckPassword:
         except HashingBusy:
             return stored
 
-    def note_refused(self, account: Account, client: Client, *, detail: str) -> None:
-        """Remember that somebody was not let in to an account; `detail` says why."""
+    @contextmanager
+    def replacing(self, account: Account, client: Client) -> Iterator[None]:
+        """Remember whom a replacement of a password that was found right is refused.
+
+        Whoever knows the password leaves a trace, refused or not: else it could be tried out unseen.
+        """
+        try:
+            yield
+        except Refusal as refusal:
+            detail = _WHY_NOT_REPLACED.get(type(refusal))
+            if detail is not None:
+                self._note_refused(account, client, detail=detail)
+            raise
+
+    def _note_refused(self, account: Account, client: Client, *, detail: str) -> None:
         self._admission.refusals.note(EventKind.LOGIN_REFUSED, client, account_id=account.id, detail=detail)
 
     async def _match(self, guess: Guess, bucket: str) -> tuple[Account, str] | None:
@@ -116,4 +137,4 @@ class CheckPassword:
         else:
             expired = "temporary password expired" if guess.account.password_expired(guess.at) else "wrong password"
             detail = "disabled" if guess.account.disabled else expired
-            self.note_refused(guess.account, guess.client, detail=detail)
+            self._note_refused(guess.account, guess.client, detail=detail)

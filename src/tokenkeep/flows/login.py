@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tokenkeep.domain.accounts import Account, normalise_password, parse_name, require_successor
-from tokenkeep.domain.errors import InvalidCredentials, InvalidField, PasswordChangeRequired
+from tokenkeep.domain.errors import InvalidCredentials
 from tokenkeep.domain.identifiers import AccountId
 from tokenkeep.domain.limits import FAMILIAR_FOR
 from tokenkeep.domain.sessions import Client, Delivery, RefreshToken
@@ -76,9 +76,11 @@ class Login:
                 one breaks a rule or was not to come.
             Throttled: too many attempts on this name, from this address, or in all.
             HashingBusy: too many logins are waiting.
+            Unavailable: there is no key to sign with now; nothing changed.
             StorageUnavailable: the database did not answer.
         """
         await self._passwords.admit(client)
+        self._opener.require_key()
         wish = Wish(client, delivery, self._opener.audience(audience), replaces)
         name = parse_name(credentials.name)
         attempt = _Attempt(name.key, normalise_password(credentials.password), credentials.new_password, wish)
@@ -102,17 +104,9 @@ class Login:
 
     async def _replace(self, account: Account, attempt: _Attempt) -> TokenPair | None:
         """Set the new password that came with the right one, which it may only if that one is temporary."""
-        client = attempt.wish.client
-        # Whoever knows the password leaves a trace, refused or not: else it could be tried out unseen.
-        try:
+        with self._passwords.replacing(account, attempt.wish.client):
             new = require_successor(account, attempt.new_password)
             return await self._replacer.replace(account, Passwords(attempt.password, new), attempt.wish)
-        except PasswordChangeRequired:
-            self._passwords.note_refused(account, client, detail="temporary password, and no new one")
-            raise
-        except InvalidField:
-            self._passwords.note_refused(account, client, detail="right password, but the new one is refused")
-            raise
 
     async def _claim_and_open(
         self, tx: Transaction, account: Account, password_hash: str, opening: Opening

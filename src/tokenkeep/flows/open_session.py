@@ -70,6 +70,16 @@ class OpenSession:
         self._revoker = revoker
         self._most = most
 
+    def require_key(self) -> None:
+        """Return if there is a key to sign with; asked before any password is looked at.
+
+        Later, only a right one would be answered otherwise: it could be told by that, and nobody would hear of it.
+
+        Raises:
+            Unavailable: there is none now.
+        """
+        self._issuer.require_key()
+
     def audience(self, asked: str | None) -> str:
         """Return the audience to issue for; the issuer itself when none is asked for.
 
@@ -85,7 +95,7 @@ class OpenSession:
             ValueError: the embedding application returned a reserved claim.
             Unavailable: there is no key to sign with now.
         """
-        self._issuer.require_key()
+        self.require_key()
         return Opening(wish, SessionDraft.draw(wish.client, wish.delivery), self._claims.of(account))
 
     async def open(self, tx: Transaction, account: Account, opening: Opening) -> Opened:

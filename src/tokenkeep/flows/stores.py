@@ -92,7 +92,7 @@ class AdministratorStore(Protocol):
         """Take the row of an enabled administrator; False if the account is none, or has another token version."""
 
     async def take_all(self) -> list[AccountId]:
-        """Take the rows of all enabled administrators, and return who they are."""
+        """Take the rows of all who can log in and act as administrators, and return who they are."""
 
 
 class SessionReader(Protocol):

@@ -29,8 +29,16 @@ class SqlAdministrators:
         return taken == 1
 
     async def take_all(self) -> list[AccountId]:
-        """Take the rows of all enabled administrators, and return who they are."""
+        """Take the rows of all who can log in and act as administrators, and return who they are.
+
+        Who has a temporary password cannot: it may have ended, or end unused.
+        """
         rows = await self._tx.fetch(
-            "UPDATE accounts SET role = role WHERE role = $1 AND disabled_at IS NULL RETURNING id", ADMIN_ROLE
+            """
+            UPDATE accounts SET role = role
+            WHERE role = $1 AND disabled_at IS NULL AND password_hash IS NOT NULL AND password_expires_at IS NULL
+            RETURNING id
+            """,
+            ADMIN_ROLE,
         )
         return [AccountId(row["id"]) for row in rows]
