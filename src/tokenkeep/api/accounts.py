@@ -7,6 +7,7 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.instants import seconds
 from tokenkeep.api.schemas import (
     CreatedUser,
     Done,
@@ -98,11 +99,7 @@ def _user(account: Account) -> User:
         name=account.name,
         role=account.role,
         disabled=account.disabled,
-        created_at=account.created_at // 1000,
-        last_login_at=_seconds(account.last_login_at),
-        password_expires_at=_seconds(account.password_expires_at),
+        created_at=seconds(account.created_at),
+        last_login_at=seconds(account.last_login_at),
+        password_expires_at=seconds(account.password_expires_at),
     )
-
-
-def _seconds(instant: int | None) -> int | None:
-    return None if instant is None else instant // 1000

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from msgspec import UNSET, UnsetType
 
 from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.instants import seconds
 from tokenkeep.api.schemas import AuditEvent, AuditPage, AuditQuery
 from tokenkeep.domain.audit import Event, EventFilter
 
@@ -39,7 +40,7 @@ def _given(value: T | UnsetType) -> T | None:
 def _item(event: Event) -> AuditEvent:
     return AuditEvent(
         id=event.id,
-        at=event.at // 1000,
+        at=seconds(event.at),
         event=event.kind,
         outcome=event.kind.outcome,
         actor=event.actor,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.instants import seconds
 from tokenkeep.api.revalidation import revalidated
 from tokenkeep.api.schemas import KeyTimetable, PlannedSigningKey, RotationRequest
 from tokenkeep.domain.key_rotation import PlannedKey
@@ -39,7 +40,7 @@ async def revoke_key(call: Call[Any]) -> Answer:
 
 async def _timetable(call: Call[Any]) -> Answer:
     plan = await call.services.list_keys.timetable(by=call.administrator())
-    return Answer(KeyTimetable([_key(each) for each in plan.keys], _seconds(plan.promotion_at), plan.waits_for))
+    return Answer(KeyTimetable([_key(each) for each in plan.keys], seconds(plan.promotion_at), plan.waits_for))
 
 
 def _key(planned: PlannedKey) -> PlannedSigningKey:
@@ -48,13 +49,9 @@ def _key(planned: PlannedKey) -> PlannedSigningKey:
         kid=key.id,
         alg=key.algorithm,
         state=key.state,
-        created_at=key.created_at // 1000,
-        signs_from=_seconds(planned.signs_from),
-        signs_until=_seconds(planned.signs_until),
-        leaves_at=_seconds(planned.leaves_at),
-        revoked_at=_seconds(key.ended_at) if key.state is KeyState.REVOKED else None,
+        created_at=seconds(key.created_at),
+        signs_from=seconds(planned.signs_from),
+        signs_until=seconds(planned.signs_until),
+        leaves_at=seconds(planned.leaves_at),
+        revoked_at=seconds(key.ended_at) if key.state is KeyState.REVOKED else None,
     )
-
-
-def _seconds(milliseconds: int | None) -> int | None:
-    return None if milliseconds is None else milliseconds // 1000

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from tokenkeep.api.endpoint import Answer, Call
+from tokenkeep.api.instants import seconds
 from tokenkeep.api.problems import RequestRefused
 from tokenkeep.api.schemas import (
     Done,
@@ -94,9 +95,9 @@ async def list_sessions(call: Call[Any]) -> Answer:
     items = [
         SessionItem(
             id=session.id,
-            created_at=session.created_at // 1000,
-            last_used_at=session.last_used_at // 1000,
-            expires_at=min(session.idle_expires_at, session.expires_at) // 1000,
+            created_at=seconds(session.created_at),
+            last_used_at=seconds(session.last_used_at),
+            expires_at=seconds(min(session.idle_expires_at, session.expires_at)),
             user_agent=session.user_agent,
             address=session.address,
             current=session.id == token.session_id,
