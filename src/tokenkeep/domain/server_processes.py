@@ -5,7 +5,7 @@ A node may pass through a disagreement with itself, while workers are replaced a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,11 +81,11 @@ def explain_rivals(mine: ServerProcess, rivals: Sequence[ServerProcess]) -> str:
 
 def explain_strangers(mine: ServerProcess, others: Iterable[ServerProcess]) -> str:
     """Return which of the others has another issuer than this process, and what to do; empty if none has."""
-    for other in others:
-        if mine.accord is not None and other.accord is not None and _is_stranger(mine, other):
+    for theirs, ours in _accords(mine, others):
+        if theirs.issuer != ours.issuer:
             return (
-                f"another server process serves this database with the issuer {other.accord.issuer}, and this one has "
-                f"{mine.accord.issuer}: each would refuse the tokens of the other. Set the same issuer for all of "
+                f"another server process serves this database with the issuer {theirs.issuer}, and this one has "
+                f"{ours.issuer}: each would refuse the tokens of the other. Set the same issuer for all of "
                 "them; to change it, stop all of them first"
             )
     return ""
@@ -93,22 +93,26 @@ def explain_strangers(mine: ServerProcess, others: Iterable[ServerProcess]) -> s
 
 def explain_dissent(mine: ServerProcess, others: Iterable[ServerProcess]) -> str:
     """Return which of the others has another signing algorithm than this process, and what comes of it; or nothing."""
-    for other in others:
-        if mine.accord is not None and other.accord is not None:
-            named, wanted = other.accord.signing_algorithm, mine.accord.signing_algorithm
-            if named != wanted:
-                return (
-                    f"another server process serves this database with the signing_algorithm {named}, and this one has "
-                    f"{wanted}: whichever is started last decides the next signing key. Unless that is being changed "
-                    "node by node, set the same for all of them"
-                )
+    for theirs, ours in _accords(mine, others):
+        named, wanted = theirs.signing_algorithm, ours.signing_algorithm
+        if named != wanted:
+            return (
+                f"another server process serves this database with the signing_algorithm {named}, and this one has "
+                f"{wanted}: whichever is started last decides the next signing key. Unless that is being changed "
+                "node by node, set the same for all of them"
+            )
     return ""
 
 
 def _is_stranger(mine: ServerProcess, other: ServerProcess) -> bool:
-    if mine.accord is None or other.accord is None:
-        return False
-    return mine.accord.issuer != other.accord.issuer
+    return any(theirs.issuer != ours.issuer for theirs, ours in _accords(mine, [other]))
+
+
+def _accords(mine: ServerProcess, others: Iterable[ServerProcess]) -> Iterator[tuple[Accord, Accord]]:
+    """Yield what each of the others was told, and what this process was, where both are known."""
+    for other in others:
+        if mine.accord is not None and other.accord is not None:
+            yield other.accord, mine.accord
 
 
 def _share(mine: str, other: str) -> bool:
