@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Request, Route, 
 
 from tests.browser.neighbour import PAGE, POLICY, SCRIPT, Neighbour
 from tests.ports import free_port
-from tests.system.server_process import ServerProcess
+from tests.system.server_process import ServerProcess, wait_until
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
@@ -46,6 +46,13 @@ async def until(page: Page, condition: str) -> None:
     look = f"async () => {{ while (!(await ({condition}))) await new Promise((go) => setTimeout(go, 10)); }}"
     async with asyncio.timeout(LONGEST_WAIT):
         await page.evaluate(look)
+
+
+def end_early(server: ServerProcess, token: str) -> None:
+    """Have an access token of Bob's end before its time, by another role; return when the server refuses it."""
+    server.command("users", "set-role", "Bob", "editor")
+    bearer = {"Authorization": f"Bearer {token}"}
+    wait_until(lambda: server.request("GET", "/me", headers=bearer).status_code == 401, "the token is refused")
 
 
 class Profile:

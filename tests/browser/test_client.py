@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.conftest import AUDIENCE, PASSWORD, Profile
+from tests.browser.conftest import AUDIENCE, PASSWORD, Profile, end_early
 from tests.system.server_process import ServerProcess
 
 LOGIN = f"auth.login('Ada', '{PASSWORD}')"
@@ -174,10 +174,7 @@ async def test_a_token_that_has_ended_early_is_replaced(profile: Profile, server
     """Ten calls with a token that was revoked meanwhile all succeed, with one refresh, and show the new role."""
     page = await profile.tab()
     await page.evaluate(f"auth.login('Bob', '{PASSWORD}')")
-    server.command("users", "set-role", "Bob", "editor")
-    token = await page.evaluate("auth.token()")
-    while server.request("GET", "/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200:
-        pass  # a command takes effect within a second
+    end_early(server, await page.evaluate("auth.token()"))
     before = profile.posts("/refresh")
     calls = f"Promise.all([...Array(10)].map(() => auth.fetch('{server.url}/me').then((answer) => answer.status)))"
     assert await page.evaluate(calls) == [200] * 10

@@ -6,20 +6,24 @@ import asyncio
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from tests.postgres_server import PostgresSchema
 from tests.settable_clock import SettableClock
 from tokenkeep.domain.audit import Event
 from tokenkeep.domain.secrets import SecretRing
+from tokenkeep.flows.ports import Transaction
 from tokenkeep.storage.sealing import Sealer
 from tokenkeep.storage.sql.database import Database, Row, SqlTransaction, Value
 from tokenkeep.storage.sql.migrate import migrate
 from tokenkeep.storage.sql.postgres import PostgresDatabase
 from tokenkeep.storage.sql.sqlite import SqliteDatabase
 from tokenkeep.storage.sql.stores import SqlStorage
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 SECRET: Final = b"a server secret of thirty-two bytes or more"
 LONGEST_WAIT: Final = 30.0
@@ -121,6 +125,28 @@ class SqliteEngine:
         """Fail if a connection is open: the last one to close removes the write-ahead log."""
         assert not [path.name for path in self.path.parent.glob("tokenkeep.db-*")]
         assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("sqlite-")]
+
+
+async def overlapped(
+    engine: Engine,
+    first: tuple[SqlStorage, Callable[[Transaction], Awaitable[A]]],
+    second: tuple[SqlStorage, Callable[[Transaction], Awaitable[B]]],
+) -> tuple[A, B]:
+    """Run two transactions, the second begun when the first has done all but commit; return what both returned."""
+    gate = engine.gate()
+    (storage, act), (other, follow) = first, second
+
+    async def act_slowly(tx: Transaction) -> A:
+        result = await act(tx)
+        await gate.hold()
+        return result
+
+    acting = asyncio.create_task(storage.transact(act_slowly))
+    await gate.arrived()
+    following = asyncio.create_task(other.transact(follow))
+    await engine.wait_until_blocked()
+    gate.open()
+    return await acting, await following
 
 
 class PostgresEngine:

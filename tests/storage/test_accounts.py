@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.storage.contracts import Engine, Processes, execute
+from tests.storage.contracts import Engine, Processes, execute, overlapped
 from tests.storage.examples import (
     NOW,
     a_session,
@@ -220,21 +220,12 @@ async def test_a_login_that_waits_for_a_password_change_loses(
     """A login that comes while the change is not committed yet waits for it, and then finds another account."""
     other = await processes.storage()
     ada = await store_account(storage)
-    gate = engine.gate()
-
-    async def change_slowly(tx: Transaction) -> None:
-        await tx.accounts.set_password(ada.id, password_hash="another")
-        await gate.hold()
-
-    changing = asyncio.create_task(storage.transact(change_slowly))
-    await gate.arrived()
-    claiming = asyncio.create_task(
-        other.transact(lambda tx: tx.accounts.claim_for_login(ada, password_hash="mine", now=NOW))
+    _, claimed = await overlapped(
+        engine,
+        (storage, lambda tx: tx.accounts.set_password(ada.id, password_hash="another")),
+        (other, lambda tx: tx.accounts.claim_for_login(ada, password_hash="mine", now=NOW)),
     )
-    await engine.wait_until_blocked()
-    gate.open()
-    await changing
-    assert not await claiming
+    assert not claimed
     account = await load_account(storage, ada)
     assert account is not None
     assert account.password_hash == "another"

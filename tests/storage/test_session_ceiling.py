@@ -10,7 +10,7 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
-from tests.storage.contracts import Engine, PostgresEngine, Processes, SqliteEngine
+from tests.storage.contracts import Engine, PostgresEngine, Processes, SqliteEngine, overlapped
 from tests.storage.examples import NOW, a_session, an_account, load_session, store_account, store_session
 from tokenkeep.domain.accounts import Account
 from tokenkeep.domain.audit import Event, EventKind
@@ -142,19 +142,12 @@ async def test_two_logins_at_once_are_counted_one_after_the_other(
     ada = await store_account(storage)
     [oldest] = await store_line(storage, ada, 1)
     first, second = (a_session(ada, last_used_at=LATER) for _ in range(2))
-    gate = engine.gate()
-
-    async def open_slowly(tx: Transaction) -> int:
-        count = await open_one(tx, ada, first, 2)
-        await gate.hold()
-        return count
-
-    opening = asyncio.create_task(storage.transact(open_slowly))
-    await gate.arrived()
-    waiting = asyncio.create_task(other.transact(lambda tx: open_one(tx, ada, second, 2)))
-    await engine.wait_until_blocked()
-    gate.open()
-    assert (await opening, await waiting) == (0, 1)
+    counts = await overlapped(
+        engine,
+        (storage, lambda tx: open_one(tx, ada, first, 2)),
+        (other, lambda tx: open_one(tx, ada, second, 2)),
+    )
+    assert counts == (0, 1)
     assert await load_all(storage, [oldest, first, second]) == [ended(oldest), first, second]
 
 
@@ -185,20 +178,10 @@ async def test_what_is_under_way_meanwhile_leaves_no_more(
     ada = await store_account(storage)
     oldest, kept = await store_line(storage, ada, 2)
     opened = a_session(ada, last_used_at=LATER)
-    gate = engine.gate()
-
-    async def act_slowly(tx: Transaction) -> bool:
-        done = await act(tx, oldest)
-        await gate.hold()
-        return done
-
-    acting = asyncio.create_task(storage.transact(act_slowly))
-    await gate.arrived()
-    opening = asyncio.create_task(other.transact(lambda tx: open_one(tx, ada, opened, 2)))
-    await engine.wait_until_blocked()
-    gate.open()
-    assert await acting
-    await opening
+    acted, _ = await overlapped(
+        engine, (storage, lambda tx: act(tx, oldest)), (other, lambda tx: open_one(tx, ada, opened, 2))
+    )
+    assert acted
     live = [session for session in await load_all(storage, [oldest, kept, opened]) if session.revoked_at is None]
     assert len(live) == 2
     assert opened in live

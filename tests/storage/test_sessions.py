@@ -10,7 +10,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from tests.storage.contracts import Engine, Processes
+from tests.storage.contracts import Engine, Processes, overlapped
 from tests.storage.examples import NOW, a_session, an_account, load_session, store_account, store_session
 from tokenkeep.domain.audit import Event, EventKind
 from tokenkeep.domain.identifiers import SessionId
@@ -110,19 +110,12 @@ async def test_a_refresh_that_waits_for_a_logout_loses(
     """A refresh that comes while the logout is not committed yet waits for it, and finds the session ended."""
     other = await processes.storage()
     session = await store_session(storage, await store_account(storage))
-    gate = engine.gate()
-
-    async def end_slowly(tx: Transaction) -> None:
-        await tx.sessions.end(session.id, EndReason.LOGOUT, now=NOW + 60)
-        await gate.hold()
-
-    ending = asyncio.create_task(storage.transact(end_slowly))
-    await gate.arrived()
-    refreshing = asyncio.create_task(other.transact(attempt, session))
-    await engine.wait_until_blocked()
-    gate.open()
-    await ending
-    assert not await refreshing
+    _, refreshed = await overlapped(
+        engine,
+        (storage, lambda tx: tx.sessions.end(session.id, EndReason.LOGOUT, now=NOW + 60)),
+        (other, lambda tx: attempt(tx, session)),
+    )
+    assert not refreshed
     assert (await load_session(storage, session)).revoked_at == NOW + 60
 
 
@@ -133,20 +126,13 @@ async def test_a_logout_that_waits_for_a_refresh_still_ends_the_session(
     """A logout that comes while a refresh is not committed yet ends what the refresh leaves."""
     other = await processes.storage()
     session = await store_session(storage, await store_account(storage))
-    gate = engine.gate()
-
-    async def refresh_slowly(tx: Transaction) -> bool:
-        done = await attempt(tx, session)
-        await gate.hold()
-        return done
-
-    refreshing = asyncio.create_task(storage.transact(refresh_slowly))
-    await gate.arrived()
-    ending = asyncio.create_task(other.transact(lambda tx: tx.sessions.end(session.id, EndReason.LOGOUT, now=NOW + 60)))
-    await engine.wait_until_blocked()
-    gate.open()
-    assert await refreshing
-    assert await ending
+    refreshed, ended = await overlapped(
+        engine,
+        (storage, lambda tx: attempt(tx, session)),
+        (other, lambda tx: tx.sessions.end(session.id, EndReason.LOGOUT, now=NOW + 60)),
+    )
+    assert refreshed
+    assert ended
     assert (await load_session(storage, session)).revoked_at == NOW + 60
 
 
